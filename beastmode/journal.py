@@ -1,0 +1,190 @@
+"""Write down what was decided and what came of it: every request, its failures first of all, exactly once."""
+
+import atexit
+import hashlib
+import json
+import logging
+import os
+import platform
+import re
+import threading
+import time
+import weakref
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from beastmode.errors import JournalError
+from beastmode.forks import renew_after_fork
+from beastmode.recording import Recording
+from beastmode.records import Decision
+
+_LOG = logging.getLogger("beastmode")
+
+VERSION = 1
+_LINE_ENDS = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
+
+
+class Journal:
+    """An append-only log in a folder: one file a process, one line an event, one write a line.
+
+    Safe for threads and forks. Once it is open it never fails a request: what cannot be written is counted in `lost`
+    and logged. A line that was cut by a full disk is closed by the next one, and readers report it.
+    """
+
+    def __init__(self, path: str | Path, *, prompts: bool = True) -> None:
+        """Open a journal in the folder `path`, which is made where it is missing.
+
+        Without `prompts` the messages stay out of the log, and only their hash and length are kept. Raises
+        JournalError where the folder cannot be written.
+        """
+        self.path = Path(path)
+        self.prompts = prompts
+        self.lost = 0
+        """Events that could not be written."""
+        self._lock = threading.Lock()
+        self._open: dict[int, Recording] = {}
+        self._descriptor: int | None = None
+        self._torn = False
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            # Opened here so that a wrong path is an error at start, not a loss at the first request.
+            self._reopen()
+        except OSError as error:
+            raise JournalError(f"journal {self.path}: {error}; name a folder that this process may write") from error
+        renew_after_fork(self)
+        _end_at_exit(self)
+
+    def attempt(self, decision: Decision, *, purpose: str = "serve", parent: str | None = None) -> Recording:
+        """Return the context manager, for `with` and `async with`, inside which the decision's model is called.
+
+        `purpose` is serve, probe, shadow, canary or warm; `parent` names the request that a probe repeats.
+        """
+        return Recording(self, decision, purpose=purpose, parent=parent)
+
+    def feedback(
+        self,
+        request_id: str,
+        signal: str,
+        value: float,
+        *,
+        source: str | None = None,
+        at: datetime | None = None,
+        supersedes: str | None = None,
+    ) -> None:
+        """Record a later word on a request's quality, in [0, 1]; raises ValueError outside of it."""
+        if not 0 <= value <= 1:
+            raise ValueError(f"feedback: value = {value!r} must lie in [0, 1]; scale it before it is recorded")
+        now = datetime.now(UTC)
+        if at is not None and at.tzinfo is None:
+            raise ValueError(f"feedback: at = {at.isoformat()} has no time zone; pass an aware datetime")
+        event = {
+            "kind": "feedback", "v": VERSION, "request_id": request_id, "signal": signal, "value": float(value),
+            "at": (at or now).isoformat(), "received_at": now.isoformat(), "source": source, "supersedes": supersedes,
+        }  # fmt: skip
+        self.write({name: value for name, value in event.items() if value is not None})
+
+    def begin(self, recording: Recording) -> None:
+        """Write the line of a call that begins."""
+        self._open[id(recording)] = recording
+        self.write({"kind": "begin", "v": VERSION, **begun(recording, self.prompts)})
+
+    def end(self, recording: Recording, outcome: dict[str, Any]) -> None:
+        """Write the line of a call that ended."""
+        self._open.pop(id(recording), None)
+        self.write({"kind": "end", "v": VERSION, **outcome})
+
+    def write(self, event: dict[str, Any]) -> None:
+        """Append one event as one line of JSON; what cannot be written is counted and logged, never raised."""
+        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"), default=str)
+        # Readers that split at Unicode's own line ends would tear a line that holds one.
+        line = _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", text).encode("utf-8", "replace")
+        with self._lock:
+            try:
+                descriptor = self._reopen() if self._descriptor is None else self._descriptor
+                data = (b"\n" if self._torn else b"") + line + b"\n"
+                self._torn = os.write(descriptor, data) != len(data)
+                failure = "the disk took part of a line only" if self._torn else None
+            except OSError as error:
+                failure = str(error)
+            if failure:
+                self.lost += 1
+        if failure:
+            _LOG.error("journal %s: %s; an event is lost (%d so far)", self.path, failure, self.lost)
+
+    def close(self) -> None:
+        """Close the file; the calls still under way are ended as `router_process_ended`."""
+        for recording in list(self._open.values()):
+            recording.process_ended()
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def after_fork(self) -> None:
+        """Write to a file of its own in a forked child, and leave to the parent what the parent has under way."""
+        self._lock = threading.Lock()
+        self._open = {}
+        self._torn = False
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+
+    def _reopen(self) -> int:
+        host = re.sub(r"[^A-Za-z0-9.]", "_", platform.node())[:60]
+        name = f"journal-{host}-{os.getpid()}-{time.time_ns()}.jsonl"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        self._descriptor = os.open(self.path / name, flags, 0o600)
+        return self._descriptor
+
+
+def _end_at_exit(journal: Journal) -> None:
+    reference = weakref.ref(journal)
+
+    def end() -> None:
+        living = reference()
+        if living is not None:
+            living.close()
+
+    atexit.register(end)
+    # Without this the finalizer would run first at exit, and take the hook away.
+    weakref.finalize(journal, atexit.unregister, end).atexit = False
+
+
+def begun(recording: Recording, prompts: bool) -> dict[str, Any]:
+    """Return what is known of an interaction before its call, by the lake's names; what is None is left out."""
+    decision = recording.decision
+    request = decision.request
+    text = request.text
+    known = {
+        "request_id": request.request_id,
+        "at": decision.at.isoformat(),
+        "purpose": recording.purpose,
+        "parent_request_id": recording.parent,
+        "session_id": request.session_id,
+        "tenant": request.tenant,
+        "unit": request.unit or request.session_id,
+        "messages": request.messages if prompts else None,
+        "prompt_sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+        "prompt_chars": request.chars,
+        "context": dict(request.context) or None,
+        "needs": {name: getattr(request.needs, name) for name in request.needs.__slots__},
+        "model_requested": decision.candidate,
+        **decision.metadata(),
+        "propensity_source": "unknown" if decision.propensity is None else "logged",
+        "predictions": [
+            {
+                name: value
+                for name in prediction.__slots__
+                if (value := getattr(prediction, name)) is not None and value == value
+            }
+            for prediction in decision.predictions
+        ],
+    }
+    return {name: value for name, value in known.items() if value is not None}

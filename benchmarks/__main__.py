@@ -1,0 +1,24 @@
+"""Run a benchmark by its name: `python -m benchmarks NAME ...`."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "decision": "benchmarks.decision",
+    "improve": "benchmarks.improve",
+    "selector": "benchmarks.selector",
+}
+"""Each module has `main(arguments) -> exit status`; it is imported when it is called for."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Hand the arguments to the benchmark that the first of them names."""
+    if not arguments or arguments[0] not in COMMANDS:
+        print(f"usage: python -m benchmarks NAME [options]; NAME is one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return int(import_module(COMMANDS[arguments[0]]).main(arguments[1:]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,196 @@
+"""What a decision costs: `python -m benchmarks decision --bundle B --json OUT`.
+
+Latency of `Router.route` on one thread for short and long prompts, decisions per second one at a time and in batches,
+and what importing and loading add to a process that has numpy. Times on a shared machine drift, so everything is also
+given as a ratio to a 512 × 512 float32 matrix product, taken between the other measurements of the same run.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+# One thread, whatever the linear algebra would like: read when numpy is first imported, here or in a child.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+UNDISTURBED = 0.1
+"""The quantile of the matrix product's times to compare with: it is long enough to be interrupted half of the time on a
+busy machine, which says nothing about the machine's speed."""
+
+SHORT = (
+    "What is the capital of Australia, and since when?",
+    "Fix this sentence: he go to school yesterday by the bus.",
+    "Which of these is a noble gas? A. oxygen B. neon C. chlorine D. iron",
+)
+LONG = tuple(
+    f"Case {number}. A company of {number * 7} people leases machines at ${number * 113}.50 a month and must decide by "
+    "the end of the quarter whether to buy them instead. "
+    * 6
+    + "Consider depreciation, taxes and the cost of capital; list every assumption; then answer with one of: "
+    "(A) lease (B) buy (C) wait. Explain the steps that lead to the answer, and what would change it."
+    for number in (3, 5, 8)
+)
+"""About 1,100 characters each: 205 to 280 word pieces."""
+
+_IMPORT = """
+import re, resource, sys, time
+start = time.process_time()
+{code}
+seconds = time.process_time() - start
+try:
+    # Since this program began; `ru_maxrss` may still hold what its parent had when it forked.
+    kib = float(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+except (OSError, TypeError):
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+print(seconds, kib)
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and write JSON where asked to; returns 0."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks decision", description=__doc__.partition("\n")[0])
+    parser.add_argument("--bundle", required=True, help="a bundle's folder, a store, or models:/NAME@ALIAS")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--decisions", type=int, default=3000, help="decisions a measurement")
+    parser.add_argument("--processes", type=int, default=5, help="fresh processes for imports; the fastest counts")
+    options = parser.parse_args(arguments)
+    if any(os.environ.get(name) != "1" for name in ONE_THREAD):
+        # numpy has its threads by now: measure in a process that never had them.
+        command = [sys.executable, "-m", "benchmarks.decision", *(sys.argv[2:] if arguments is None else arguments)]
+        return subprocess.run(command, check=False, env={**os.environ, **ONE_THREAD}).returncode
+    found = measure(options.bundle, options.decisions, options.processes)
+    text = json.dumps(found, indent=1)
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+    print(text)
+    return 0
+
+
+def measure(source: str, decisions: int, processes: int) -> dict[str, Any]:
+    """Return the numbers for the bundle at `source`; times in milliseconds, memory in mebibytes."""
+    from beastmode.loading import load_bundle
+    from beastmode.router import Router
+
+    bundle = load_bundle(source)
+    router = Router(bundle, seed=0)
+    product = matrix_product()
+    found: dict[str, Any] = {
+        "bundle": bundle.name,
+        "bundle_sha256": bundle.sha256,
+        "candidates": len(bundle.candidates),
+        "columns": len(bundle.encoder.names),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "decisions": decisions,
+    }
+    matmul = []
+    for name, prompts in (("short", SHORT), ("long", LONG)):
+        turn = count()
+        decide = partial(_decide, router, prompts, turn)
+        # Taken in turns, so that whatever else the machine does slows both alike.
+        taken, products = alternating(decide, product, decisions)
+        found[name] = {
+            "chars": round(sum(map(len, prompts)) / len(prompts)),
+            "route_p50_ms": round(quantile(taken, 0.5), 4),
+            "route_p99_ms": round(quantile(taken, 0.99), 4),
+            "per_second": round(1000 * len(taken) / sum(taken)),
+            "batch_per_second": _batches(bundle, prompts),
+            "route_p50_per_matmul": round(quantile(taken, 0.5) / quantile(products, UNDISTURBED), 4),
+            "route_p99_per_matmul": round(quantile(taken, 0.99) / quantile(products, UNDISTURBED), 4),
+        }
+        matmul += products
+    found["matmul_512_ms"] = round(quantile(matmul, UNDISTURBED), 4)
+    found["import"] = imports(source, processes, found["matmul_512_ms"])
+    return found
+
+
+def matrix_product() -> Callable[[], Any]:
+    """Return a function that multiplies two 512 × 512 float32 matrices."""
+    import numpy as np
+
+    left, right = np.random.default_rng(0).random((2, 512, 512), dtype=np.float32)
+    return lambda: left @ right
+
+
+def timed(act: Callable[[], Any], times: int) -> list[float]:
+    """Return how long each of so many calls took, in milliseconds, sorted; the first tenth warms up uncounted."""
+    for _ in range(max(times // 10, 1)):
+        act()
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter_ns()
+        act()
+        taken.append((time.perf_counter_ns() - start) / 1e6)
+    return sorted(taken)
+
+
+def alternating(
+    act: Callable[[], Any], other: Callable[[], Any], times: int, block: int = 50
+) -> tuple[list[float], list[float]]:
+    """Return how long the calls of `act` took, and those of `other`: one of these after each `block` of those."""
+    taken, others = [], []
+    for _ in range(max(times // block, 1)):
+        taken += timed(act, block)
+        others += timed(other, 1)
+    return taken, others
+
+
+def quantile(taken: Sequence[float], q: float) -> float:
+    """Return the value under which the share `q` of the values lies."""
+    return sorted(taken)[min(int(len(taken) * q), len(taken) - 1)]
+
+
+def _decide(router: Any, prompts: Sequence[str], turn: Iterator[int]) -> None:
+    router.route(prompts[next(turn) % len(prompts)])
+
+
+def _batches(bundle: Any, prompts: Sequence[str]) -> int:
+    """Return decisions per second where requests come 256 at a time, as in a replay."""
+    texts = [f"{prompts[i % len(prompts)]} {i}" for i in range(256)]
+    return round(256_000 / timed(lambda: bundle.probabilities(texts), 12)[6])
+
+
+def imports(source: str, processes: int, matmul_ms: float) -> dict[str, float]:
+    """Return what importing costs in fresh processes: numpy alone, beastmode, and beastmode with the bundle loaded.
+
+    Milliseconds are the processor's own, so that a busy machine does not count against any of the three.
+    """
+    load = f"import beastmode\nrouter = beastmode.Router.load({source!r})\nrouter.route('hi')"
+    codes = {"numpy": "import numpy", "beastmode": "import beastmode", "beastmode_loaded": load}
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as compiled:
+        # Bytecode is there, as it is for what pip installed; the first run of each writes it, and is not counted.
+        runs_of = {name: [_process(code, compiled) for _ in range(processes + 1)][1:] for name, code in codes.items()}
+    for name, runs in runs_of.items():
+        found[f"{name}_ms"] = round(min(seconds for seconds, _ in runs) * 1000, 2)
+        found[f"{name}_mib"] = round(min(kib for _, kib in runs) / 1024, 2)
+    for name in ("beastmode", "beastmode_loaded"):
+        found[f"{name}_time_ratio"] = round(found[f"{name}_ms"] / found["numpy_ms"], 3)
+        found[f"{name}_memory_ratio"] = round(found[f"{name}_mib"] / found["numpy_mib"], 3)
+        found[f"{name}_per_matmul"] = round(found[f"{name}_ms"] / matmul_ms, 2)
+    return found
+
+
+def _process(code: str, compiled: str) -> tuple[float, float]:
+    """Return the processor seconds that some code takes in a fresh process, and the memory that it has had, in KiB."""
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPYCACHEPREFIX": compiled}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _IMPORT.format(code=code)],
+        check=True, capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    seconds, kib = map(float, done.stdout.split())
+    return seconds, kib
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

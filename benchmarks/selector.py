@@ -1,0 +1,292 @@
+"""What routing is worth on an outcome table: train as the flow does, export, and route every test prompt.
+
+    python -m benchmarks selector --train A.parquet --test B.parquet --json OUT
+    python -m benchmarks selector --train A.parquet --folds 3 --json OUT
+
+The second form cuts the deduplicated prompts of A into folds, trains on the others for each, and pools the paired
+differences. Every number is of the exported bundle, loaded again and asked through `Router.route`.
+"""
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from beastmode.bundle import Bundle
+from beastmode.objective import Objective
+from beastmode.router import Router
+from features.outcomes import catalogue, outcomes
+from features.table import Table
+from models import exporting, recipes
+from models.encoders import Teacher
+from models.examples import examples
+from models.plain_neighbours import tune
+from models.routing_metrics import auc, brier, ece, pair
+from models.savings import Frontier, paired_ratio
+from models.values import Gain, best, earned
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training and what it did on its test prompts."""
+
+    test: Table
+    cost: Floats
+    """(n, m) US dollars; NaN where unpriced."""
+    expected: Floats
+    """(n, m) predicted quality"""
+    expected_cost: Floats
+    choice: Indices
+    """At no price of money."""
+    neighbours: Indices
+    """What tuned nearest neighbours over the raw training requests choose."""
+    best_single: int
+    points: Mapping[float, tuple[float, Indices]]
+    """For each share of the best single's quality, the price of money and the choices under it."""
+    about: Mapping[str, Any]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark and write its JSON."""
+    options = _parser().parse_args(arguments)
+    if (options.test is None) == (options.folds is None):
+        print("give either --test FILE or --folds K", file=sys.stderr)
+        return 2
+    models = options.models.split(",") if options.models else None
+    prices = read_prices(Path(options.prices)) if options.prices else {}
+    table = priced(outcomes(pd.read_parquet(options.train), models), prices)
+    if options.limit is not None:
+        drawn = np.random.default_rng(options.seed).permutation(len(table))[: options.limit]
+        table = table.take(np.sort(drawn))
+    teacher = _teacher(options)
+    settings = recipes.Settings.small() if options.small else recipes.Settings()
+    if options.folds is None:
+        test = priced(outcomes(pd.read_parquet(options.test), list(table.candidates)), prices)
+        splits = [(table, test.take(~np.isin(test.prompts, table.prompts)))]
+    else:
+        fold = np.random.default_rng(options.seed).permutation(len(table)) % options.folds
+        splits = [(table.take(fold != k), table.take(fold == k)) for k in range(options.folds)]
+    runs = [run(train, test, prices, settings, options.seed, teacher) for train, test in splits]
+    result = report(runs, settings.ratios)
+    text = json.dumps(_plain(result), indent=1)
+    if options.json:
+        Path(options.json).write_text(text + "\n")
+    print(text)
+    return 0
+
+
+def run(
+    train: Table,
+    test: Table,
+    prices: Mapping[str, float],
+    settings: recipes.Settings,
+    seed: int,
+    teacher: Teacher | None,
+) -> Run:
+    """Train, export, load and route; `prices` are US dollars a request, for models whose table holds no cost."""
+    candidates = catalogue(train, prices)
+    objective = Objective()
+    started = time.perf_counter()
+    trained = recipes.train(train, settings, seed, candidates=candidates, objective=objective, teacher=teacher)
+    seconds = time.perf_counter() - started
+    with tempfile.TemporaryDirectory() as folder:
+        made = exporting.bundle(
+            trained, name="benchmark", created="2026-01-01T00:00:00+00:00", training={}, evaluation={}
+        ).write(Path(folder) / "bundle")
+        files = sum(path.stat().st_size for path in (Path(folder) / "bundle").iterdir())
+        bundle = Bundle.read(Path(folder) / "bundle", made.sha256)
+    names = list(train.candidates)
+    routed = Router(bundle, seed=seed)
+    decisions, times = [], []
+    for text in test.texts:
+        before = time.perf_counter()
+        decisions.append(routed.route(text))
+        times.append(time.perf_counter() - before)
+    cost = np.where(np.isfinite(test.cost_usd), test.cost_usd, bundle.expect(test.texts, test.input_tokens).cost_usd)
+    known = examples(
+        train, trained.encoder.encode(train.texts), trained.encoder.names, trained.encoder.embedding, candidates,
+        objective, settings.learning.folds, seed,
+    )  # fmt: skip
+    neighbours = tune(known).quality(trained.encoder.encode(test.texts)[:, trained.encoder.embedding])
+    points = {}
+    for point in bundle.operating_points:
+        at = Router(bundle, seed=seed, quality_ratio=point.quality_ratio)
+        choices = np.array([names.index(at.route(text).candidate) for text in test.texts], dtype=np.intp)
+        points[point.quality_ratio] = (point.per_dollar, choices)
+    return Run(
+        test=test,
+        cost=cost,
+        expected=np.array([[p.quality for p in d.predictions] for d in decisions]),
+        expected_cost=np.array([[_number(p.cost_usd) for p in d.predictions] for d in decisions]),
+        choice=np.array([names.index(d.candidate) for d in decisions], dtype=np.intp),
+        neighbours=best(neighbours),
+        best_single=int(np.argmax(train.quality.mean(axis=0))),
+        points=points,
+        about={
+            "n_train": len(train),
+            "train_seconds": seconds,
+            "bundle_sha256": bundle.sha256,
+            "bundle_bytes": files,
+            "encoder": {"kind": bundle.encoder.parts()[0]["kind"], "columns": len(bundle.encoder.names)},
+            "route_p50_ms": 1000 * float(np.median(times)),
+            "margin": trained.report["margin"],
+            "fit": trained.report["fit"],
+            "cv": dict(trained.metrics),
+        },
+    )
+
+
+def read_prices(path: Path) -> dict[str, float]:
+    """Return US dollars a request by model, from a flat JSON file or from candidate sets that assume prices."""
+    known = json.loads(path.read_text())
+    nested = [entry["assumed_usd_per_request"] for entry in known.values() if isinstance(entry, dict)
+              and "assumed_usd_per_request" in entry]  # fmt: skip
+    flat = {name: value for name, value in known.items() if isinstance(value, (int, float))}
+    return {name: float(value) for part in (*nested, flat) for name, value in part.items()}
+
+
+def priced(table: Table, prices: Mapping[str, float]) -> Table:
+    """Return the table with the cost of the models that `prices` names replaced, in US dollars a request."""
+    cost = table.cost_usd.copy()
+    for column, name in enumerate(table.candidates):
+        if name in prices:
+            cost[:, column] = prices[name]
+    return replace(table, cost_usd=cost)
+
+
+def report(runs: Sequence[Run], ratios: Sequence[float]) -> dict[str, Any]:
+    """Return the numbers of all runs, pooled over their test prompts."""
+    names = runs[0].test.candidates
+
+    def pooled(of: Any) -> Any:
+        return np.concatenate([of(r) for r in runs])
+
+    quality, expected = pooled(lambda r: r.test.quality), pooled(lambda r: r.expected)
+    won = pooled(lambda r: earned(r.test.quality, r.choice))
+    single = pooled(lambda r: r.test.quality[:, r.best_single])
+    near = pooled(lambda r: earned(r.test.quality, r.neighbours))
+    gain, knn, versus = Gain.of(won - single), Gain.of(near - single), Gain.of(won - near)
+    frontiers = [Frontier.of(r.test.quality, r.cost, r.expected, r.expected_cost, r.best_single) for r in runs]
+    result: dict[str, Any] = {
+        "n_train": int(np.mean([r.about["n_train"] for r in runs])),
+        "n_test": len(won),
+        "candidates": list(names),
+        "best_single": [names[r.best_single] for r in runs] if len(runs) > 1 else names[runs[0].best_single],
+        "best_single_value": float(single.mean()),
+        "value": float(won.mean()),
+        "gain": gain.mean,
+        "gain_se": gain.se,
+        "knn_gain": knn.mean,
+        "knn_gain_se": knn.se,
+        "versus_knn": versus.mean,
+        "versus_knn_se": versus.se,
+        "oracle_value": float(quality.max(axis=1).mean()),
+        "save_at": {f"{ratio:.2f}": _saved(runs, frontiers, ratio) for ratio in ratios},
+        "zero_router_save_at": {f"{r:.2f}": _mean([f.zero_router(r) for f in frontiers]) for r in ratios},
+        "auc": _mean([auc(r.test.quality, r.expected) for r in runs]),
+        "brier": brier(quality, expected),
+        "ece": ece(quality, expected),
+    }
+    for key in ("train_seconds", "bundle_bytes", "route_p50_ms"):
+        result[key] = _mean([r.about[key] for r in runs])
+    for key in ("bundle_sha256", "encoder", "margin", "fit", "cv"):
+        result[key] = [r.about[key] for r in runs] if len(runs) > 1 else runs[0].about[key]
+    if len(names) == 2:
+        pairs = [_pair(r) for r in runs]
+        result |= {key: _mean([getattr(p, key) for p in pairs]) for key in ("apgr", "cpt50", "cpt80")}
+    return result
+
+
+def _pair(one: Run) -> Any:
+    strong, weak = one.best_single, 1 - one.best_single
+    quality, lead = one.test.quality, one.expected[:, strong] - one.expected[:, weak]
+    return pair(quality[:, weak], quality[:, strong], lead)
+
+
+def _saved(runs: Sequence[Run], frontiers: Sequence[Frontier], ratio: float) -> dict[str, Any] | None:
+    """Return what the operating point for a ratio kept and saved; None where nothing is priced."""
+    if any(ratio not in r.points or np.isnan(r.cost).any() for r in runs):
+        return None
+    won = np.concatenate([earned(r.test.quality, r.points[ratio][1]) for r in runs])
+    held = np.concatenate([r.test.quality[:, r.best_single] for r in runs])
+    paid = np.concatenate([earned(r.cost, r.points[ratio][1]) for r in runs])
+    due = np.concatenate([r.cost[:, r.best_single] for r in runs])
+    kept, spent = paired_ratio(won, held), paired_ratio(paid, due)
+    prices = [r.points[ratio][0] for r in runs]
+    return {
+        "lambda": prices if len(prices) > 1 else prices[0],
+        "achieved_ratio": kept.mean,
+        "achieved_ratio_se": kept.se,
+        "saving": 1 - spent.mean,
+        "saving_ci": [1 - spent.mean - 1.96 * spent.se, 1 - spent.mean + 1.96 * spent.se],
+        "hindsight_saving": _mean([f.hindsight(ratio) for f in frontiers]),
+    }
+
+
+def _teacher(options: argparse.Namespace) -> Teacher | None:
+    """Return the sentence-transformer with its memory on disk, or None for an encoder of terms alone."""
+    if options.encoder == "terms":
+        return None
+    from models.teachers import NAME, SentenceTransformerTeacher
+    from pipelines.teaching import Remembered
+
+    loaded: list[SentenceTransformerTeacher] = []
+
+    def load() -> SentenceTransformerTeacher:
+        if not loaded:
+            loaded.append(SentenceTransformerTeacher.load())
+        return loaded[0]
+
+    return Remembered(NAME, Path(options.embeddings), load)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _plain(value: Any) -> Any:
+    """Return plain data that strict JSON can hold: NaN becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, (np.generic, float)):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks selector", description=__doc__.split("\n")[0])
+    parser.add_argument("--train", required=True, help="outcome table, Parquet")
+    parser.add_argument("--test", help="outcome table; prompts that training has seen are dropped")
+    parser.add_argument("--folds", type=int, help="cross-fit over the training table instead")
+    parser.add_argument("--models", help="comma-separated; all models of the table by default")
+    parser.add_argument(
+        "--prices", help="JSON file of US dollars a request by model: they replace the costs of the table"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, help="take so many prompts of the training table, at random")
+    parser.add_argument("--small", action="store_true", help="the settings of a demonstration")
+    parser.add_argument("--encoder", choices=("static", "terms"), default="static",
+                        help="static: distilled from a sentence-transformer; terms: without one")  # fmt: skip
+    parser.add_argument("--embeddings", default="workspace/embeddings", help="where the teacher's vectors are kept")
+    parser.add_argument("--json", help="file to write")
+    return parser

@@ -1,0 +1,157 @@
+"""From the lake's rows to a learner's table: one row a request, as the world was known at a moment."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from beastmode.records import Request
+from features.table import Floats, Table
+
+SERVING = ("serve", "canary")
+PAIRED = ("probe", "shadow")
+"""Purposes that ask a request again: their rows join the request that they repeat."""
+
+
+def table(
+    interactions: pd.DataFrame,
+    feedback: pd.DataFrame,
+    as_of: datetime,
+    candidates: Sequence[str] | None = None,
+) -> Table:
+    """Return what was known at `as_of`, in time order: the same table for ever, whatever comes later.
+
+    Of the rows of one request the journal's wins, then a success. An outcome is credited to the candidate that the
+    drawn plan asks first. A failure has no quality and no latency; quality is the latest feedback, by its own moment,
+    among what was received by `as_of`. Answers from a cache are no candidate's and are left out. `candidates` gives
+    the columns; where it is None they are all that were asked, by name. Raises ValueError where nothing is left.
+    """
+    rows = _known(interactions, as_of)
+    rows = rows.assign(candidate=_candidate(rows, candidates))
+    if candidates is None:
+        candidates = sorted(rows["candidate"].dropna().unique())
+    rows = rows[rows["candidate"].isin(list(candidates))]
+    if not len(rows):
+        raise ValueError(
+            f"no interaction with a known candidate until {as_of.isoformat()}; "
+            f"candidates: {', '.join(candidates) or 'none'}; ingest a log first, or move as_of"
+        )
+    rows = rows.assign(quality=rows["request_id"].map(_quality(feedback, as_of)))
+    failed = (rows["status"] != "success").to_numpy()
+    rows.loc[failed, ["quality", "latency_ms"]] = np.nan
+    return _assemble(rows.reset_index(drop=True), tuple(candidates))
+
+
+def _moment(as_of: datetime) -> pd.Timestamp:
+    if as_of.tzinfo is None:
+        raise ValueError(f"as_of = {as_of.isoformat()} has no time zone; give it in UTC")
+    return pd.Timestamp(as_of.astimezone(UTC))
+
+
+def _known(interactions: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Return the rows that count, one for each call, ordered by moment."""
+    rows = interactions[(interactions["at"] <= _moment(as_of)).to_numpy(dtype=bool)]
+    keep = rows["purpose"].isin([*SERVING, *PAIRED]) & rows["cache_tier"].isna()
+    rows = rows[keep.to_numpy(dtype=bool)]
+    rows = rows.assign(
+        _gateway=(rows["format"] != "journal").to_numpy(), _failed=(rows["status"] != "success").to_numpy()
+    )
+    rows = rows.sort_values(["_gateway", "_failed", "at", "event_id"], kind="stable").drop_duplicates("request_id")
+    return rows.sort_values(["at", "request_id"], kind="stable").drop(columns=["_gateway", "_failed"])
+
+
+def _candidate(rows: pd.DataFrame, candidates: Sequence[str] | None) -> pd.Series:
+    """Return whom each row's outcome is credited to; None where it is none of the candidates."""
+    # A column of nulls alone has no strings.
+    plan = rows["plan"].astype("string").str.split(" > ", n=1).str[0].astype(object)
+    asked, answered = rows["model_requested"].astype(object), rows["model_served"].astype(object)
+    # A gateway's group is only a name for several models, so what answered comes before what was asked for,
+    # unless the candidates say otherwise.
+    named = [plan, answered, asked] if candidates is None else [plan, asked, answered]
+    if candidates is not None:
+        named = [name.where(name.isin(list(candidates))) for name in named]
+    first, second, third = named
+    return first.where(first.notna(), second.where(second.notna(), third))
+
+
+def _quality(feedback: pd.DataFrame, as_of: datetime) -> pd.Series:
+    """Return the latest value by request id among what was received by then."""
+    known = feedback[(feedback["received_at"] <= _moment(as_of)).to_numpy(dtype=bool)]
+    order = ["at", "received_at", "feedback_id"] if "feedback_id" in known else ["at", "received_at"]
+    latest = known.sort_values(order, kind="stable").drop_duplicates("request_id", keep="last")
+    return latest.set_index("request_id")["value"].astype("float64")
+
+
+def _assemble(rows: pd.DataFrame, candidates: tuple[str, ...]) -> Table:
+    paired = rows["purpose"].isin(PAIRED).to_numpy()
+    # A probe belongs to its parent; a request that was only probed is known by its parent's id.
+    owner = rows["request_id"].where(~paired, rows["parent_request_id"].combine_first(rows["request_id"]))
+    # Rows are in time order, so a request takes the place of its earliest row; its own row speaks for it, where it
+    # was served.
+    codes, owners = pd.factorize(owner)
+    n, m = len(owners), len(candidates)
+    speaker = np.full(n, -1, dtype=np.int64)
+    for mask in (paired, ~paired):
+        index = np.flatnonzero(mask)[::-1]
+        speaker[codes[index]] = index
+    spoken = rows.iloc[speaker]
+    served_rows = np.flatnonzero(~paired)
+    column = pd.Categorical(rows["candidate"], categories=list(candidates)).codes.astype(np.int64)
+    served = np.full(n, -1, dtype=np.int64)
+    served[codes[served_rows]] = column[served_rows]
+    cells = {
+        name: _cells(rows[name].to_numpy(dtype=np.float64, na_value=np.nan), codes, column, paired, (n, m))
+        for name in ("quality", "cost_usd", "latency_ms", "output_tokens")
+    }
+    order = np.lexsort((np.asarray(owners, dtype=str), spoken["at"].to_numpy(dtype="datetime64[us]")))
+    texts = [_text(value) for value in spoken["messages"].tolist()]
+    chars = spoken["prompt_chars"].to_numpy(dtype=np.float64, na_value=np.nan)
+    tokens = spoken["input_tokens"].to_numpy(dtype=np.float64, na_value=np.nan)
+    propensity = spoken["propensity"].to_numpy(dtype=np.float64, na_value=np.nan)
+    return Table(
+        candidates=candidates,
+        request_ids=_strings(owners),
+        texts=tuple(texts),
+        at=spoken["at"].dt.tz_convert(None).to_numpy(dtype="datetime64[us]"),
+        sessions=_strings(spoken["session_id"].where(spoken["session_id"].notna(), owners)),
+        input_tokens=np.where(np.isnan(tokens), chars / 4, tokens),
+        served=served,
+        propensity=np.where(served >= 0, propensity, np.nan),
+        probed=(~np.isnan(cells["quality"])).all(axis=1) & _was_probed(codes, paired, n),
+        **cells,
+    ).take(order)
+
+
+def _was_probed(codes: NDArray[np.int64], paired: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    probed = np.zeros(n, dtype=bool)
+    probed[codes[paired]] = True
+    return probed
+
+
+def _cells(
+    values: Floats,
+    codes: NDArray[np.int64],
+    column: NDArray[np.int64],
+    paired: NDArray[np.bool_],
+    shape: tuple[int, int],
+) -> Floats:
+    """Return one number for each request and candidate: the earliest known, the served row's before a probe's."""
+    cells = np.full(shape, np.nan)
+    for mask in (paired, ~paired):
+        index = np.flatnonzero(mask & ~np.isnan(values))[::-1]
+        cells[codes[index], column[index]] = values[index]
+    return cells
+
+
+def _strings(values: Any) -> NDArray[np.str_]:
+    return np.asarray(list(values), dtype=str)
+
+
+def _text(messages: Any) -> str:
+    if not isinstance(messages, str) or not messages:
+        return ""
+    return Request(messages=tuple(json.loads(messages)), request_id="").text

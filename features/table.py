@@ -1,0 +1,76 @@
+"""The table a learner takes: one row a request, one column a candidate, NaN where nothing was observed."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def normalise_text(text: str) -> str:
+    """Return what makes two prompts the same prompt: case and white space folded.
+
+    >>> normalise_text("  What is\\n2+2? ")
+    'what is 2+2?'
+    """
+    return re.sub(r"\s+", " ", text).strip().lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Requests with what is known of each candidate's answer to them.
+
+    `n` requests in time order, `m` candidates. A probed row is known in every column; a served one in a single column.
+    """
+
+    candidates: tuple[str, ...]
+    request_ids: NDArray[np.str_]
+    texts: tuple[str, ...]
+    """The prompt, or the empty string where the log holds none."""
+    at: NDArray[np.datetime64]
+    sessions: NDArray[np.str_]
+    """The request id stands in where no session is known."""
+    input_tokens: Floats
+    """(n,) Cached tokens included."""
+    quality: Floats
+    """(n, m) In [0, 1]."""
+    cost_usd: Floats
+    """(n, m)"""
+    latency_ms: Floats
+    """(n, m)"""
+    output_tokens: Floats
+    """(n, m)"""
+    served: NDArray[np.int64]
+    """(n,) Column of the candidate that served, -1 where the request was only probed."""
+    propensity: Floats
+    """(n,) P(served | request) under the logging policy; NaN where unknown."""
+    probed: NDArray[np.bool_]
+    """(n,) Asked of every candidate on purpose."""
+
+    def __post_init__(self) -> None:
+        n, m = len(self.texts), len(self.candidates)
+        for name in ("quality", "cost_usd", "latency_ms", "output_tokens"):
+            if getattr(self, name).shape != (n, m):
+                raise ValueError(f"table: {name} has shape {getattr(self, name).shape}, expected {(n, m)}")
+        for name in ("request_ids", "at", "sessions", "input_tokens", "served", "propensity", "probed"):
+            if getattr(self, name).shape != (n,):
+                raise ValueError(f"table: {name} has shape {getattr(self, name).shape}, expected {(n,)}")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: NDArray[Any] | Sequence[int]) -> Self:
+        """Return the table of some rows, given as indices or as a mask."""
+        index = np.arange(len(self))[np.asarray(rows)]
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken = {name: value[index] for name, value in values.items() if isinstance(value, np.ndarray)}
+        return replace(self, texts=tuple(self.texts[i] for i in index), **taken)
+
+    @property
+    def prompts(self) -> NDArray[np.str_]:
+        """The normalised text of each row: what must not stand on both sides of a split."""
+        return np.array([normalise_text(text) for text in self.texts], dtype=str)

@@ -1,0 +1,1 @@
+"""Sources of logs whose truth is known for every candidate."""

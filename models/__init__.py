@@ -1,0 +1,1 @@
+"""Learners, judges and recipes: code that makes routers and compares them, never the artifacts."""

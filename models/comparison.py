@@ -1,0 +1,210 @@
+"""Is a challenger proven better? Paired differences on the held-out slice, and a verdict with its reason."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+from numpy.typing import NDArray
+
+from beastmode.objective import Objective
+from features.table import Table
+from models.estimators import Estimate, EvaluationRefused, contrast
+
+Floats = NDArray[np.float64]
+Verdict = Literal["promote", "hold", "reject"]
+METRICS = ("utility", "quality", "cost_usd")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What counts as proof."""
+
+    quality_margin: Annotated[float, Ge(0), Lt(1)] = 0.01
+    """The challenger may answer worse than the champion by less than this; 0.01 is one point."""
+    level: Annotated[float, Gt(0.5), Lt(1)] = 0.95
+    """Of the two-sided interval of a policy's own value."""
+    alpha: Annotated[float, Gt(0), Lt(0.5)] = 0.05
+    """The chance that one bound of a difference errs: what the gate decides by is one-sided."""
+    min_rows: Annotated[int, Ge(2)] = 30
+    """Held-out requests of one kind, probed or logged, under which that kind is no evidence."""
+    min_effective: Annotated[float, Gt(0)] = 20.0
+    """Effective sample size of logged requests under which they are no evidence."""
+
+    @property
+    def paired_level(self) -> float:
+        """The level of a difference's two-sided interval, each of whose bounds errs with `alpha`."""
+        return 1 - 2 * self.alpha
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A policy on the held-out slice: what it would do, and what its bundle expects of every candidate."""
+
+    probabilities: Floats
+    """(n, m)"""
+    quality: Floats
+    """(n, m) Predicted; the regression inside the doubly robust estimate, so fitted on other rows."""
+    cost_usd: Floats
+    """(n, m) Predicted; NaN where unpriced."""
+    latency_ms: Floats
+    """(n, m) Predicted; NaN where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Challenger less reference in one metric, on the same requests."""
+
+    reference: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    se: float
+    n: int
+    verdict: str
+    """better, worse, no worse than the margin, or undecided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict on a challenger, its reason in words, and the evidence."""
+
+    verdict: Verdict
+    reason: str
+    values: Mapping[str, Mapping[str, Estimate]]
+    """By contestant, then by metric."""
+    comparisons: Sequence[Comparison]
+    refused: str | None = None
+    """Why no number is given, where none is."""
+
+    def comparison(self, reference: str, metric: str) -> Comparison:
+        """Return the comparison with a reference in a metric; KeyError where there is none."""
+        for comparison in self.comparisons:
+            if (comparison.reference, comparison.metric) == (reference, metric):
+                return comparison
+        raise KeyError((reference, metric))
+
+
+def judge(
+    contestants: Mapping[str, Contestant],
+    table: Table,
+    objective: Objective,
+    settings: Settings,
+    *,
+    challenger: str = "challenger",
+    champion: str = "champion",
+) -> Judgement:
+    """Judge the challenger against the champion and every other contestant on held-out requests.
+
+    The gate is an intersection-union test, so no level is split: *promote* when the lower bound of the utility
+    difference to the champion is above zero **and** the lower bound of the quality difference is above minus the
+    margin, and nothing simpler among the other contestants is proven better; *reject* when the challenger is proven
+    worse in utility, or in quality beyond the margin; else *hold*.
+    """
+    for name in (challenger, champion):
+        if name not in contestants:
+            raise ValueError(f"judge: no contestant {name!r}; there are {', '.join(contestants)}")
+    observed = {
+        "utility": objective.utility(table.quality, table.cost_usd, table.latency_ms),
+        "quality": table.quality,
+        "cost_usd": table.cost_usd,
+    }
+    main = contestants[challenger]
+    expected = {
+        "utility": objective.utility(main.quality, main.cost_usd, main.latency_ms),
+        "quality": main.quality,
+        "cost_usd": main.cost_usd,
+    }
+
+    def estimate(metric: str, plus: Contestant, minus: Contestant | None = None) -> Estimate:
+        return contrast(
+            table,
+            observed[metric],
+            plus.probabilities,
+            None if minus is None else minus.probabilities,
+            expected[metric],
+            level=settings.level if minus is None else settings.paired_level,
+            min_rows=settings.min_rows,
+            min_effective=settings.min_effective,
+        )
+
+    try:
+        values = {
+            name: {metric: value for metric in METRICS if (value := _known(estimate, metric, contestant)) is not None}
+            for name, contestant in contestants.items()
+        }
+        comparisons = [
+            _compared(name, metric, estimate(metric, main, other), settings)
+            for name, other in contestants.items()
+            if name != challenger
+            for metric in METRICS
+            if metric != "cost_usd" or "cost_usd" in values[name]
+        ]
+    except EvaluationRefused as refusal:
+        return Judgement("hold", f"No verdict: {refusal}", {}, (), str(refusal))
+    verdict, reason = _gate(comparisons, champion, settings)
+    return Judgement(verdict, reason, values, tuple(comparisons))
+
+
+def _known(estimate: Callable[[str, Contestant], Estimate], metric: str, contestant: Contestant) -> Estimate | None:
+    """Return an estimate, or None for a cost that no log knows; utility and quality are not optional."""
+    try:
+        return estimate(metric, contestant)
+    except EvaluationRefused:
+        if metric == "cost_usd":
+            return None
+        raise
+
+
+def _compared(reference: str, metric: str, estimate: Estimate, settings: Settings) -> Comparison:
+    low, high = estimate.low, estimate.high
+    if metric == "cost_usd":
+        low, high = -estimate.high, -estimate.low  # cheaper is better
+    if low > 0:
+        verdict = "better"
+    elif high < 0:
+        verdict = "worse"
+    elif metric == "quality" and low > -settings.quality_margin:
+        verdict = "no worse than the margin"
+    else:
+        verdict = "undecided"
+    return Comparison(reference, metric, estimate.value, estimate.low, estimate.high, estimate.se, estimate.n, verdict)
+
+
+def _gate(comparisons: Sequence[Comparison], champion: str, settings: Settings) -> tuple[Verdict, str]:
+    by = {(c.reference, c.metric): c for c in comparisons}
+    utility, quality = by[champion, "utility"], by[champion, "quality"]
+    margin = settings.quality_margin
+
+    def span(c: Comparison) -> str:
+        return f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]"
+
+    if utility.verdict == "worse":
+        return "reject", f"Utility is proven lower than the champion's: {span(utility)}."
+    if quality.high < -margin:
+        return (
+            "reject",
+            f"Quality is proven lower than the champion's by more than {margin}: {span(quality)}.",
+        )
+    if utility.low == utility.high == 0:
+        return (
+            "hold",
+            "The challenger decides every held-out request as the champion does: nothing to promote.",
+        )
+    if utility.verdict != "better":
+        return "hold", f"The gain in utility over the champion is not proven: {span(utility)} reaches zero."
+    if quality.low <= -margin:
+        return "hold", (
+            f"Utility is better ({span(utility)}), but quality may be lower by more than {margin}: {span(quality)}."
+        )
+    for c in comparisons:
+        if c.reference != champion and c.metric == "utility" and c.verdict == "worse":
+            return "hold", (
+                f"Better than the champion ({span(utility)}), but {c.reference} is proven better still: {span(c)}."
+            )
+    return "promote", (
+        f"Utility is better than the champion's by {span(utility)} and quality is not worse by the margin of "
+        f"{margin}: {span(quality)}, on {utility.n} held-out requests."
+    )

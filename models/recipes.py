@@ -1,0 +1,179 @@
+"""The one recipe by which a router is trained: a flow and a benchmark both call `train`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge, Le
+from numpy.typing import NDArray
+
+from beastmode.bundle import OperatingPoint
+from beastmode.candidates import Candidate
+from beastmode.encoding import Encoder
+from beastmode.objective import Objective
+from beastmode.policies import Greedy, Policy
+from beastmode.scoring import Scorer
+from features.table import Table
+from models import encoders
+from models.encoders import EncoderSettings, Teacher
+from models.examples import Examples, examples
+from models.fitted import Fitted, Judge, Learning
+from models.operating import RATIOS, Trade, operating_points
+from models.routing_metrics import auc, brier, calibration, ece
+from models.selectors import SELECTORS
+from models.values import NEVER, Gain
+
+Floats = NDArray[np.float64]
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of the whole that is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a training run may be told."""
+
+    selector: str = "blend"
+    """A key of `models.selectors.SELECTORS`."""
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    learning: Learning = field(default_factory=Learning)
+    ratios: tuple[Annotated[float, Ge(0), Le(1)], ...] = RATIOS
+    """Shares of the best single candidate's quality for which an operating point is sought."""
+
+    @classmethod
+    def small(cls) -> "Settings":
+        """Return settings for a demonstration: seconds, not a minute."""
+        return cls(learning=Learning(folds=4, trials=6, rounds=40, prototypes=256))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A router before it is a bundle, with all that was learned about it."""
+
+    encoder: Encoder
+    scorer: Scorer
+    policy: Policy
+    objective: Objective
+    candidates: tuple[Candidate, ...]
+    metrics: Mapping[str, float]
+    """Cross-validated on the training table; standard errors end in `_se`."""
+    report: Mapping[str, Any]
+    """What a person wants to see: what was chosen and why, as plain data."""
+    operating_points: tuple[OperatingPoint, ...]
+    baseline: Scorer | None
+    """The tuned nearest neighbours on the same encoder; None where the table is too small for them."""
+    baseline_policy: Policy | None = None
+
+
+def train(
+    table: Table,
+    settings: Settings,
+    seed: int,
+    *,
+    candidates: Sequence[Candidate],
+    objective: Objective,
+    teacher: Teacher | None = None,
+    study: Any = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a router on a table; `seed` fixes every draw.
+
+    `candidates` are the catalogue's entries for the table's columns, in any order. `study` is an Optuna study to
+    resume or share between workers; without it tuning runs in memory. Raises ValueError on an unknown selector, on
+    candidates that are not the table's, and on a table without any observed quality.
+    """
+    say = progress or (lambda stage, share: None)
+    if settings.selector not in SELECTORS:
+        raise ValueError(f"unknown selector {settings.selector!r}; known: {', '.join(SELECTORS)}")
+    catalogue = in_order(candidates, table.candidates)
+    say("encoder", 0.0)
+    encoder = encoders.fit(table.texts, table.sessions.tolist(), settings.encoder, seed, teacher)
+    say("encoding", 0.3)
+    encoding = encoder.encode(table.texts)
+    known = examples(
+        table, encoding, encoder.names, encoder.embedding, catalogue, objective, settings.learning.folds, seed
+    )
+    say("baseline", 0.4)
+    baseline = SELECTORS["neighbours"](known, settings.learning, seed, None)
+    say(settings.selector, 0.5)
+    fitted = SELECTORS[settings.selector](known, settings.learning, seed, study)
+    say("operating points", 0.95)
+    amounts = (fitted.out_of_fold.output_tokens, fitted.out_of_fold.latency_ms)
+    judge = Judge.of(known, amounts, settings.learning.caution)
+    margin, gain = judge.margin(fitted.out_of_fold.quality[judge.rows])
+    trades = _trades(known, fitted, settings, margin)
+    report = {
+        "selector": settings.selector,
+        "scorer": fitted.scorer.parts().known["kind"],
+        "best_single": table.candidates[known.incumbent],
+        "routes": margin < NEVER,
+        "margin": margin if margin < NEVER else None,
+        "judged": len(judge.rows),
+        "candidates": [asdict(candidate) for candidate in catalogue],
+        "fit": {name: value for name, value in fitted.report.items() if name not in _LIFTED},
+        **{name: fitted.report.get(name, []) for name in _LIFTED},
+        "baseline": dict(baseline.report),
+        "trades": [dict(trade.to_json()) for trade in trades],
+        "calibration": [asdict(b) for b in calibration(table.quality, fitted.out_of_fold.quality)],
+    }
+    say("done", 1.0)
+    return Trained(
+        encoder=encoder,
+        scorer=fitted.scorer,
+        policy=Greedy(known.incumbent, margin),
+        objective=objective,
+        candidates=catalogue,
+        metrics=_metrics(known, fitted, judge, gain),
+        report=report,
+        operating_points=tuple(trade.point for trade in trades),
+        baseline=baseline.scorer,
+        baseline_policy=Greedy(),
+    )
+
+
+_LIFTED = ("trials", "feature_importance")
+"""What a selector reports that has its own place."""
+
+
+def in_order(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[Candidate, ...]:
+    """Return the candidates of a table's columns; raises ValueError naming one that the catalogue lacks."""
+    by_name = {candidate.name: candidate for candidate in candidates}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise ValueError(f"candidate {missing[0]!r} of the table is not in the catalogue; add a block for it")
+    return tuple(by_name[name] for name in names)
+
+
+def _trades(known: Examples, fitted: Fitted, settings: Settings, margin: float) -> tuple[Trade, ...]:
+    said = fitted.out_of_fold
+    expected_cost = known.rates.cost_usd(known.table.input_tokens, said.output_tokens)
+    cost = np.where(np.isfinite(known.cost), known.cost, expected_cost)
+    rows = np.flatnonzero(known.judged & np.isfinite(cost).all(axis=1) & np.isfinite(expected_cost).all(axis=1))
+    if len(rows) < 2:
+        return ()
+    quality = known.table.quality[rows]
+    return operating_points(
+        said.quality[rows],
+        expected_cost[rows],
+        quality,
+        cost[rows],
+        int(np.argmax(quality.mean(axis=0))),
+        settings.ratios,
+        settings.learning.assurance,
+        margin if margin < NEVER else 0.0,
+    )
+
+
+def _metrics(known: Examples, fitted: Fitted, judge: Judge, gain: Gain) -> dict[str, float]:
+    observed, said = known.table.quality, fitted.out_of_fold.quality
+    metrics = {"auc": auc(observed, said), "brier": brier(observed, said), "ece": ece(observed, said)}
+    if len(judge.rows) >= 2:
+        single = Gain.of(judge.realised[:, known.incumbent])
+        metrics |= {
+            "best_single_utility": single.mean,
+            "best_single_utility_se": single.se,
+            "utility": single.mean + gain.mean,
+            "gain": gain.mean,
+            "gain_se": gain.se,
+        }
+    return {f"cv_{name}": value for name, value in metrics.items()}

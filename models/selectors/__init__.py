@@ -1,0 +1,15 @@
+"""Ways to learn a selector: each takes examples, settings and a seed, and gives a scorer with its out-of-fold word."""
+
+from collections.abc import Callable
+from typing import Any
+
+from models.examples import Examples
+from models.fitted import Fitted, Learning
+from models.selectors import blend, constant, neighbours
+
+SELECTORS: dict[str, Callable[[Examples, Learning, int, Any], Fitted]] = {
+    "constant": constant.train,
+    "neighbours": neighbours.train,
+    "shared_factors": blend.train_factors,
+    "blend": blend.train,
+}

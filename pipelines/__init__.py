@@ -1,0 +1,1 @@
+"""Prefect flows: where paths, the clock, MLflow and settings meet the learning code."""

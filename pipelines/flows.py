@@ -1,0 +1,169 @@
+"""The steps as Prefect flows: thin wrappers that add retries, artifacts and a place in a schedule."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from models.comparison import Judgement
+from pipelines import history, improve, logs, promote
+from pipelines.compare import Compared, compare, recall
+from pipelines.context import Context
+from pipelines.ingest import LossReport
+from pipelines.progress import stages
+from pipelines.promote import Promotion
+from pipelines.settings import load
+from pipelines.train import Training
+
+T = TypeVar("T")
+
+RETRIES = {"replay": 1, "ingest": 2, "reconcile": 3, "champion": 2, "promote": 3}
+"""Steps that meet the outside (a lake that another run writes, a tracking server), and how often each is retried."""
+
+
+def step(name: str, call: Callable[[], T]) -> T:
+    """Run a step as a Prefect task; what it takes and gives stays in this process and is never cached."""
+
+    @task(name=name, retries=RETRIES.get(name, 0), retry_delay_seconds=5, cache_policy=NO_CACHE, persist_result=False)
+    def run() -> T:
+        return call()
+
+    return run()
+
+
+def _open(config: str, overrides: Sequence[str]) -> tuple[Context, datetime]:
+    context = Context.open(load(config, tuple(overrides)))
+    return context, datetime.now(UTC)
+
+
+def _reconcile(context: Context) -> None:
+    """Make the registry agree with the pointer, and say what had to be mended."""
+    for line in step("reconcile", lambda: promote.reconcile(context.store, context.tracker, context.model)):
+        get_run_logger().warning("mended: %s", line)
+
+
+@flow(name="replay", log_prints=False)
+def replay_flow(config: str = "default", overrides: Sequence[str] = ()) -> tuple[str, ...]:
+    """Write a world's log and feedback, in the format of a gateway, to be ingested like any other."""
+    context, _ = _open(config, overrides)
+    return _replay(context)
+
+
+@flow(name="ingest", log_prints=False)
+def ingest_flow(config: str = "default", overrides: Sequence[str] = ()) -> LossReport:
+    """Read the configured logs into the lake."""
+    context, at = _open(config, overrides)
+    _reconcile(context)
+    return _ingest(context, at)
+
+
+@flow(name="train-selector", log_prints=False)
+def train_selector_flow(config: str = "default", overrides: Sequence[str] = ()) -> Training:
+    """Train a challenger from the lake as it is now."""
+    context, at = _open(config, overrides)
+    _reconcile(context)
+    with stages("train") as show:
+        training = step("train", lambda: improve.learn(context, at, show))
+    _tell("training", f"Trained **{training.bundle.name}**, MLflow run `{training.run_id}`. Not judged yet.")
+    return training
+
+
+@flow(name="compare", log_prints=False)
+def compare_flow(config: str = "default", overrides: Sequence[str] = (), run_id: str | None = None) -> Compared:
+    """Judge a trained challenger, the latest unless `run_id` names another."""
+    context, at = _open(config, overrides)
+    _reconcile(context)
+    training = step("recall", lambda: recall(context, run_id, lambda as_of: history.table(context, as_of)))
+    champion, _ = step("champion", lambda: improve.champion_or_first(context, training, at))
+    compared = step("compare", lambda: compare(context, training, champion, at))
+    _tell_verdict(compared)
+    return compared
+
+
+@flow(name="promote", log_prints=False)
+def promote_flow(
+    config: str = "default", overrides: Sequence[str] = (), run_id: str | None = None, force: bool = False
+) -> Promotion:
+    """Put a challenger that was proven better into service."""
+    context, at = _open(config, overrides)
+    _reconcile(context)
+    promotion = step("promote", lambda: improve.promote_run(context, run_id, at, force=force))
+    _tell_service(promotion)
+    return promotion
+
+
+@flow(name="rollback", log_prints=False)
+def rollback_flow(
+    config: str = "default", overrides: Sequence[str] = (), reason: str = "rolled back by hand"
+) -> Promotion:
+    """Put the previous bundle back into service."""
+    context, at = _open(config, overrides)
+    _reconcile(context)
+    # One attempt: a second one would roll back the rollback.
+    promotion = promote.rollback(context.store, context.tracker, context.model, at=at, reason=reason)
+    _tell_service(promotion)
+    return promotion
+
+
+@flow(name="improve", log_prints=False)
+def improve_flow(config: str = "default", overrides: Sequence[str] = ()) -> improve.Improvement:
+    """One turn of the loop: ingest, train, compare, and promote what is proven better.
+
+    Where the configuration names a world to replay and its log is not there yet, it is written first.
+    """
+    context, at = _open(config, overrides)
+    if logs.missing(context):
+        _replay(context)
+    _ingest(context, at)
+    with stages("train") as show:
+        turn = improve.improve(context, at, step=step, progress=show)
+    for line in turn.mended:
+        get_run_logger().warning("mended: %s", line)
+    _tell_verdict(turn.compared)
+    if turn.promotion is not None:
+        _tell_service(turn.promotion)
+    return turn
+
+
+def _replay(context: Context) -> tuple[str, ...]:
+    lines = step("replay", lambda: logs.replay(context))
+    _tell("replay", "\n".join(f"- {line}" for line in lines))
+    return lines
+
+
+def _ingest(context: Context, at: datetime) -> LossReport:
+    report = step("ingest", lambda: logs.ingest(context, at))
+    _tell("loss-report", "\n".join(f"- {line}" for line in report.lines()))
+    return report
+
+
+def _tell(key: str, markdown: str) -> None:
+    create_markdown_artifact(markdown, key=key)
+
+
+def _tell_verdict(compared: Compared) -> None:
+    judgement: Judgement = compared.judgement
+    get_run_logger().info("%s %s", compared.report.sentence, judgement.reason)
+    _tell("comparison", f"{compared.report.markdown}\n\nMLflow run `{compared.run_id}`, report `{compared.path}`")
+
+
+def _tell_service(promotion: Promotion) -> None:
+    pointer = promotion.pointer
+    lines = [f"**{pointer.bundle}** serves since {pointer.at}. {pointer.reason}", ""]
+    lines += [f"- {line}" for line in promotion.mended]
+    _tell("champion", "\n".join(lines))
+
+
+FLOWS: dict[str, Any] = {
+    "replay": replay_flow,
+    "ingest": ingest_flow,
+    "train-selector": train_selector_flow,
+    "compare": compare_flow,
+    "promote": promote_flow,
+    "rollback": rollback_flow,
+    "improve": improve_flow,
+}
+"""What can be run by name and scheduled."""

@@ -1,0 +1,217 @@
+"""What a run is told: TOML files, read into frozen models that refuse a misspelt key and name the nearest one."""
+
+import difflib
+import tomllib
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from beastmode.objective import Objective
+from models import comparison, recipes
+from pipelines.ingest import IngestSettings
+from pipelines.replay import ReplaySettings
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+FlowName = Literal["ingest", "train-selector", "compare", "promote", "rollback", "replay", "improve"]
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used: names the file, the place, the value and the remedy."""
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Paths(Section):
+    """Where things lie; relative paths are taken from the folder the command runs in."""
+
+    root: Path = Path("workspace")
+    """Everything that the flows write: logs, lake, store, tracking databases, reports."""
+    data: Path | None = None
+    """Outcome tables and arrival traces for worlds that replay them; BEASTMODE_DATA where it is None."""
+    embeddings: Path | None = None
+    """The teacher's memory, where several workspaces share one; `embeddings` below the root where it is None."""
+
+
+class Split(Section):
+    """How the table is cut in time: the latest rows judge what the earlier ones taught."""
+
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    minimum_rows: Annotated[int, Field(ge=2)] = 40
+    """Fewer rows with a known quality than this are not trained on."""
+
+
+class Tracking(Section):
+    """What is written to MLflow, and under which names."""
+
+    experiment: str = "beastmode"
+    registered_model: str = "beastmode-router"
+    nested_trials: Annotated[int, Field(ge=0, le=20)] = 10
+    """The best tuning trials that get a run of their own below the training run."""
+
+
+class Schedule(Section):
+    """A flow that `python -m pipelines serve` starts again and again."""
+
+    flow: FlowName
+    config: str = "default"
+    """The configuration that the scheduled flow runs on."""
+    overrides: tuple[str, ...] = ()
+    """`key=value`, as after --set."""
+    cron: str | None = None
+    timezone: str = "UTC"
+    interval_seconds: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_rhythm(self) -> "Schedule":
+        if (self.cron is None) == (self.interval_seconds is None):
+            raise ValueError(f"schedule of {self.flow!r}: give either cron or interval_seconds")
+        return self
+
+
+class Settings(Section):
+    """Everything a flow may be told."""
+
+    name: str = "default"
+    seed: Annotated[int, Field(ge=0)] = 0
+    catalogue: Path | None = None
+    """TOML file of candidates; where it is None, the candidates that the replayed world wrote down."""
+    objective: Objective = Objective()
+    paths: Paths = Paths()
+    replay: ReplaySettings | None = None
+    """The world whose log is learned from; None where the logs are an application's own."""
+    ingest: IngestSettings = IngestSettings()
+    split: Split = Split()
+    recipe: recipes.Settings = recipes.Settings()
+    gate: comparison.Settings = comparison.Settings()
+    teacher: Literal["none", "sentence-transformers"] = "none"
+    """Whose embeddings the static encoder learns from; `sentence-transformers` needs the extra `embeddings`."""
+    tracking: Tracking = Tracking()
+    schedules: tuple[Schedule, ...] = ()
+
+
+def load(name: str | Path, overrides: Sequence[str] = ()) -> Settings:
+    """Return the settings of `configs/<name>.toml`, or of a file given by its path.
+
+    `overrides` are `section.key=value`, the value as TOML would have it; what is no TOML is taken as text.
+    Raises SettingsError for a missing file, bad TOML, an unknown key or a value out of bounds.
+    """
+    path = locate(name)
+    try:
+        known = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from error
+    known.setdefault("name", path.stem)
+    for override in overrides:
+        _put(known, override)
+    return parse(known, str(path))
+
+
+def locate(name: str | Path) -> Path:
+    """Return the file that a configuration's name stands for; raises SettingsError with what there is."""
+    path = Path(name) if str(name).endswith(".toml") else CONFIGS / f"{name}.toml"
+    if path.is_file():
+        return path
+    there = sorted(p.stem for p in CONFIGS.glob("*.toml"))
+    near = difflib.get_close_matches(str(name), there, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise SettingsError(f"configuration {str(name)!r}: no file {path}{hint}; there are: {', '.join(there)}")
+
+
+def parse(known: Mapping[str, Any], place: str = "settings") -> Settings:
+    """Return settings of plain data; raises SettingsError naming the first thing wrong in each place."""
+    wrong = list(_unknown(known, Settings, ""))
+    if wrong:
+        raise SettingsError("\n".join(f"{place}: {line}" for line in wrong))
+    try:
+        return Settings.model_validate(known)
+    except ValidationError as error:
+        raise SettingsError("\n".join(f"{place}: {_told(e)}" for e in error.errors())) from error
+
+
+def flat(settings: BaseModel) -> dict[str, str]:
+    """Return every setting as `section.key` -> text: what a tracked run shows as its parameters.
+
+    >>> flat(Paths())
+    {'root': 'workspace', 'data': 'None', 'embeddings': 'None'}
+    """
+    return dict(_leaves(settings.model_dump(mode="json"), ""))
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, str(value)
+
+
+def _put(known: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise SettingsError(f"--set {override!r}: expected key=value, as in split.test_share=0.2")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, last = key.strip().split(".")
+    place = known
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise SettingsError(f"--set {override!r}: {section!r} is not a group of settings")
+    place[last] = value
+
+
+def _told(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    given = error.get("input")
+    was = f" (was {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{place}: {error['msg']}{was}"
+
+
+def _names(kind: Any) -> dict[str, Any] | None:
+    """The fields of a settings class and their types, or None for what has none."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return {field.name: hints[field.name] for field in fields(kind)}
+    return None
+
+
+def _inside(kind: Any) -> Iterator[Any]:
+    """The settings classes that a type annotation speaks of."""
+    if _names(kind) is not None:
+        yield kind
+    elif get_origin(kind) in (Union, types.UnionType, Annotated, tuple, list):
+        for part in get_args(kind):
+            yield from _inside(part)
+
+
+def _unknown(value: Any, kind: Any, place: str) -> Iterator[str]:
+    """Each key that no class of `kind` knows. Pydantic alone would let a misspelt key of a dataclass pass."""
+    if isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _unknown(item, kind, f"{place}[{number}]")
+        return
+    classes = [names for names in map(_names, _inside(kind)) if names is not None]
+    if not isinstance(value, Mapping) or not classes:
+        return
+    names = max(classes, key=lambda names: len(set(names) & set(value)))
+    for key, inner in value.items():
+        where = f"{place}.{key}" if place else str(key)
+        if key in names:
+            yield from _unknown(inner, names[key], where)
+            continue
+        near = difflib.get_close_matches(str(key), list(names), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(names))}"
+        yield f"{where}: unknown key {key!r}; {hint}"

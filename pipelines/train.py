@@ -1,0 +1,169 @@
+"""Train a challenger from a table, and track everything it rests on in one MLflow run."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beastmode.bundle import Bundle
+from beastmode.candidates import Candidate
+from beastmode.policies import Greedy
+from beastmode.scorers import Constant
+from features.outcomes import fingerprint
+from features.splits import by_time
+from features.table import Table
+from models import exporting, recipes
+from models.encoders import Teacher
+from models.recipes import Progress, Trained
+from models.values import NEVER
+from pipelines.context import Context
+from pipelines.settings import Split
+from pipelines.tracking import BUNDLE, Run, moment, trials
+
+IDENTITY = "identity.json"
+"""Artifact that says what a run was made of and what it made, by hashes."""
+BASELINE, FIRST = "baseline", "best_single"
+"""Artifact folders of the tuned kNN, and of the bundle that sends everything to the best single candidate."""
+
+
+class NotEnough(ValueError):
+    """A log from which nothing can be learned yet; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A table cut in time."""
+
+    train: Table
+    test: Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """A tracked challenger, and what is needed to judge it."""
+
+    run_id: str
+    bundle: Bundle
+    baseline: Bundle | None
+    """The tuned kNN on the same encoder."""
+    best_single: str
+    """The best single candidate, chosen on the training rows."""
+    first: Bundle
+    """The bundle that sends everything there: what serves before anything was proven."""
+    train_rows: int
+    test: Table
+    as_of: datetime
+    importance: tuple[tuple[str, float], ...] = ()
+
+
+def held_out(table: Table, split: Split) -> Parts:
+    """Cut a table in time; raises NotEnough where too few rows have a known quality."""
+    known = int((~np.isnan(table.quality)).any(axis=1).sum())
+    if known < split.minimum_rows:
+        raise NotEnough(
+            f"{known} of {len(table)} requests have a known quality, {split.minimum_rows} are needed "
+            "(split.minimum_rows): ingest more logs, or feedback that joins them by request id"
+        )
+    train, test = by_time(table, split.test_share)
+    return Parts(train, test)
+
+
+def train_selector(
+    context: Context,
+    table: Table,
+    candidates: Sequence[Candidate],
+    as_of: datetime,
+    *,
+    teacher: Teacher | None = None,
+    study: Any = None,
+    progress: Progress | None = None,
+) -> Training:
+    """Train on the earlier part of a table and log the run: configuration, data, metrics, models, bundles."""
+    settings = context.settings
+    parts = held_out(table, settings.split)
+    name = f"router-{as_of:%Y%m%d-%H%M%S}"
+    with context.tracker.run(f"{settings.recipe.selector} {moment(as_of)}", "train-selector") as run:
+        run.describe("**Training.** No verdict yet: `compare` judges it on the held-out slice.")
+        run.settings(settings)
+        about = _log_data(context, run, parts, as_of)
+        trained = recipes.train(
+            parts.train, settings.recipe, settings.seed, candidates=candidates, objective=settings.objective,
+            teacher=teacher, study=study, progress=progress,
+        )  # fmt: skip
+        run.metrics({f"training/{key}": value for key, value in trained.metrics.items()})
+        run.keep("training_report.json", _plain(trained.report))
+        trials(context.tracker, run, trained.report.get("trials", ()), settings.tracking.nested_trials)
+        common: dict[str, Any] = {"created": as_of.isoformat(), "training": about, "evaluation": dict(trained.metrics)}
+        bundle = exporting.bundle(trained, name=name, mlflow_run_id=run.run_id, **common)
+        baseline = None
+        if trained.baseline is not None:
+            baseline = _logged(run, exporting.baseline_bundle(trained, name=f"{name}-knn", **common), BASELINE)
+        first = _logged(run, single(trained, parts.train, f"{name}-best-single", common), FIRST)
+        bundle = _logged(run, bundle, BUNDLE)
+        importance = [(str(column), float(gain)) for column, gain in trained.report.get("feature_importance", ())]
+        best = str(trained.report["best_single"])
+        known = {BUNDLE: bundle.sha256, BASELINE: baseline and baseline.sha256, FIRST: first.sha256}
+        run.keep(
+            IDENTITY,
+            {"as_of": as_of.isoformat(), "best_single": best, "train_sha256": about["sha256"],
+             "test_sha256": fingerprint(parts.test), "bundles": known, "feature_importance": importance},
+        )  # fmt: skip
+        run.tag({"bundle": name, "bundle_sha256": bundle.sha256, "best_single": best})
+        run.describe(f"**Not judged yet.** Trained on {about['rows']:,} requests; run `python -m pipelines compare`.")
+    return Training(
+        run_id=run.run_id, bundle=bundle, baseline=baseline, best_single=best, first=first,
+        train_rows=len(parts.train), test=parts.test, as_of=as_of, importance=tuple(importance),
+    )  # fmt: skip
+
+
+def single(trained: Trained, train: Table, name: str, common: dict[str, Any]) -> Bundle:
+    """Return the bundle that sends every request to the best single candidate of the training rows."""
+    column = train.candidates.index(str(trained.report["best_single"]))
+    means = [_means(values) for values in (train.quality, train.output_tokens, train.latency_ms)]
+    return Bundle(
+        name=name, candidates=trained.candidates, encoder=trained.encoder, scorer=Constant(*means),
+        policy=Greedy(incumbent=column, margin=NEVER), objective=trained.objective,
+        code_version=exporting.code_version(), **common,
+    )  # fmt: skip
+
+
+def _means(values: Any) -> Any:
+    """The mean of each column over what is known; NaN for a column of which nothing is."""
+    known = ~np.isnan(values)
+    return np.where(known.any(axis=0), np.nansum(values, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
+
+
+def _log_data(context: Context, run: Run, parts: Parts, as_of: datetime) -> dict[str, Any]:
+    """Log both sides of the cut with their hashes, and return what a bundle remembers of its training rows."""
+    about: dict[str, Any] = {}
+    for role, table in (("training", parts.train), ("evaluation", parts.test)):
+        facts = {
+            "rows": len(table),
+            "probed": int(table.probed.sum()),
+            "with_quality": int((~np.isnan(table.quality)).any(axis=1).sum()),
+            "with_propensity": int((table.propensity > 0).sum()),
+            "from": str(table.at.min()) if len(table) else None,
+            "until": str(table.at.max()) if len(table) else None,
+        }
+        run.dataset(f"lake, {role}", fingerprint(table), context.workspace.lake.as_uri(), facts, role)
+        if role == "training":
+            about = {**facts, "sha256": fingerprint(table), "as_of": as_of.isoformat()}
+    return about
+
+
+def _logged(run: Run, bundle: Bundle, folder: str) -> Bundle:
+    """Write a bundle, log it below the run, and return it with the hash of its manifest."""
+    with tempfile.TemporaryDirectory() as temporary:
+        written = bundle.write(Path(temporary) / bundle.name)
+        run.folder(Path(temporary) / bundle.name, folder)
+    return written
+
+
+def _plain(report: Any) -> Any:
+    """Return a report as JSON has it."""
+    return json.loads(json.dumps(report, default=lambda value: getattr(value, "tolist", lambda: str(value))()))

@@ -1,0 +1,87 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from beastmode.bundle import Bundle
+from beastmode.candidates import Candidate, Price
+from beastmode.encoding import Encoder
+from beastmode.lexical import NAMES
+from beastmode.objective import Objective
+from beastmode.policies import EpsilonGreedy
+from beastmode.scorers import Constant
+from benchmarks.decision import LONG, SHORT, alternating, main, quantile, timed
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    Bundle(
+        name="b",
+        candidates=(Candidate("a", price=Price(1, 1)), Candidate("c", price=Price(2, 2))),
+        encoder=Encoder(np.zeros(len(NAMES)), np.ones(len(NAMES))),
+        scorer=Constant(*np.ones((3, 2))),
+        policy=EpsilonGreedy(0.2),
+        objective=Objective(per_dollar=1.0),
+        created="2026",
+        code_version="0",
+    ).write(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def test_the_numbers_are_there_and_hang_together(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    assert main(["--bundle", str(bundle), "--json", str(out), "--decisions", "60", "--processes", "1"]) == 0
+    found = json.loads(out.read_text())
+    assert found["candidates"] == 2
+    assert found["matmul_512_ms"] > 0
+    for length in ("short", "long"):
+        part = found[length]
+        assert 0 < part["route_p50_ms"] <= part["route_p99_ms"]
+        assert 0 < part["route_p50_per_matmul"] <= part["route_p99_per_matmul"]
+        assert part["per_second"] > 0
+        assert part["batch_per_second"] > 0
+    imported = found["import"]
+    assert imported["beastmode_time_ratio"] == pytest.approx(imported["beastmode_ms"] / imported["numpy_ms"], rel=1e-2)
+    assert imported["numpy_mib"] < imported["beastmode_mib"] < imported["beastmode_loaded_mib"] + 1
+
+
+def test_it_runs_as_a_command_with_threads_set_or_not(bundle: Path, tmp_path: Path) -> None:
+    import os
+
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-m", "benchmarks.decision", "--bundle", str(bundle), "--decisions", "20",
+               "--processes", "1", "--json", str(tmp_path / "out.json")]  # fmt: skip
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True, timeout=120)
+    assert json.loads((tmp_path / "out.json").read_text())["decisions"] == 20
+
+
+def test_times_are_sorted_and_the_warm_up_is_not_counted() -> None:
+    calls = []
+    assert len(timed(lambda: calls.append(1), 40)) == 40
+    assert len(calls) == 44
+    taken = timed(lambda: None, 40)
+    assert taken == sorted(taken)
+
+
+def test_two_kinds_of_calls_alternate() -> None:
+    calls = []
+    taken, others = alternating(lambda: calls.append("a"), lambda: calls.append("b"), 40, block=10)
+    assert (len(taken), len(others)) == (40, 4)
+    assert "".join(calls) == ("a" * 11 + "b" * 2) * 4, "each with its warm-up"
+
+
+def test_quantiles() -> None:
+    values = [float(i) for i in range(100)]
+    assert (quantile(values, 0.5), quantile(values, 0.99), quantile([1.0], 0.99)) == (50.0, 99.0, 1.0)
+
+
+def test_prompts_are_short_and_long() -> None:
+    assert all(len(prompt) < 100 for prompt in SHORT)
+    assert all(1000 < len(prompt) < 1400 for prompt in LONG)

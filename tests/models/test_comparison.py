@@ -1,0 +1,124 @@
+"""The gate's error rates in worlds whose truth is known, and its words."""
+
+import numpy as np
+import pytest
+
+from beastmode.objective import Objective
+from features.table import Table
+from models.comparison import Contestant, Settings, judge
+
+N, M = 700, 3
+SETTINGS = Settings()
+
+
+def contestant(probabilities, truth):
+    return Contestant(probabilities, truth, np.full(truth.shape, 0.001), np.full(truth.shape, 500.0))
+
+
+def world(rng, *, lift=0.0, cost=(0.001, 0.001, 0.001), n=N, served=None):
+    """Probed requests of two kinds; a policy that sends kind 1 to candidate 1 gains `lift` on them."""
+    kind = rng.integers(2, size=n)
+    truth = np.full((n, M), 0.6)
+    truth[:, 1] += np.where(kind == 1, lift, -0.2)
+    truth[:, 2] -= 0.1
+    ids = np.array([f"r{i}" for i in range(n)])
+    table = Table(
+        candidates=("a", "b", "c"),
+        request_ids=ids,
+        texts=tuple(ids),
+        at=np.datetime64("2026-01-01", "us") + np.arange(n).astype("timedelta64[s]"),
+        sessions=ids,
+        input_tokens=np.full(n, 10.0),
+        quality=(rng.uniform(size=(n, M)) < truth).astype(float),
+        cost_usd=np.tile(cost, (n, 1)),
+        latency_ms=np.full((n, M), 500.0),
+        output_tokens=np.full((n, M), 50.0),
+        served=np.zeros(n, dtype=np.int64),
+        propensity=np.full(n, np.nan),
+        probed=np.ones(n, dtype=bool),
+    )
+    champion = np.zeros((n, M))
+    champion[:, 0] = 1
+    routed = np.zeros((n, M))
+    routed[np.arange(n), kind] = 1
+    return table, contestant(champion, truth), contestant(routed, truth)
+
+
+def verdicts(rng, worlds, per_dollar=0.0, **known):
+    found = []
+    for _ in range(worlds):
+        table, champion, challenger = world(rng, **known)
+        judged = judge({"challenger": challenger, "champion": champion}, table, Objective(per_dollar), SETTINGS)
+        found.append(judged.verdict)
+    return found
+
+
+def test_a_challenger_that_is_no_better_is_promoted_as_seldom_as_alpha_says():
+    """At the very edge of the null the rate is alpha itself: 5%, with a binomial error of 0.9% over 600 worlds."""
+    found = verdicts(np.random.default_rng(1), 600, lift=0.0)
+    assert found.count("promote") / 600 <= 0.05 + 2.6 * 0.009
+
+
+def test_a_challenger_that_is_worse_is_never_promoted_and_mostly_rejected():
+    found = verdicts(np.random.default_rng(2), 100, lift=-0.15)
+    assert "promote" not in found
+    assert found.count("reject") > 80
+
+
+def test_a_challenger_that_is_clearly_better_is_promoted():
+    found = verdicts(np.random.default_rng(3), 100, lift=0.2)
+    assert found.count("promote") > 90
+
+
+def test_cheap_is_not_enough_where_quality_may_suffer():
+    """Half the requests go to a model that costs nothing and answers 20 points worse."""
+    found = verdicts(np.random.default_rng(4), 50, lift=-0.2, cost=(0.01, 0.0, 0.01), per_dollar=100.0)
+    assert "promote" not in found
+
+
+def test_same_quality_for_less_money_is_promoted():
+    found = verdicts(np.random.default_rng(5), 50, lift=0.06, cost=(0.002, 0.0, 0.002), per_dollar=50.0, n=2500)
+    assert found.count("promote") > 40
+
+
+def test_something_simpler_that_is_better_still_holds_the_challenger():
+    table, champion, routed = world(np.random.default_rng(6), lift=0.3)
+    timid = Contestant((champion.probabilities + routed.probabilities) / 2, routed.quality, *[routed.cost_usd] * 2)
+    judged = judge(
+        {"challenger": timid, "champion": champion, "neighbours": routed}, table, Objective(), SETTINGS
+    )
+    assert judged.verdict == "hold"
+    assert "neighbours is proven better still" in judged.reason
+    assert judged.comparison("champion", "utility").verdict == "better"
+
+
+def test_identical_decisions_hold():
+    table, champion, _ = world(np.random.default_rng(7))
+    judged = judge({"challenger": champion, "champion": champion}, table, Objective(), SETTINGS)
+    assert judged.verdict == "hold"
+    assert "decides every held-out request as the champion does" in judged.reason
+
+
+def test_no_propensity_and_no_probe_gives_no_number():
+    table, champion, routed = world(np.random.default_rng(8))
+    blind = np.where(np.arange(M) == table.served[:, None], table.quality, np.nan)
+    hidden = Table(**{**{f: getattr(table, f) for f in table.__slots__}, "quality": blind})
+    judged = judge({"challenger": routed, "champion": champion}, hidden, Objective(), SETTINGS)
+    assert judged.verdict == "hold"
+    assert judged.refused is not None
+    assert "propensity_source = unknown" in judged.refused
+    assert not judged.values
+    assert not judged.comparisons
+
+
+def test_a_cost_that_no_log_knows_leaves_quality_judged():
+    table, champion, routed = world(np.random.default_rng(9), lift=0.3, cost=(np.nan,) * 3)
+    judged = judge({"challenger": routed, "champion": champion}, table, Objective(), SETTINGS)
+    assert judged.verdict == "promote"
+    assert "cost_usd" not in judged.values["challenger"]
+
+
+def test_an_absent_contestant_is_named():
+    table, champion, _ = world(np.random.default_rng(10))
+    with pytest.raises(ValueError, match="no contestant 'challenger'"):
+        judge({"champion": champion}, table, Objective(), SETTINGS)

@@ -1,0 +1,113 @@
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from beastmode.candidates import Candidate, Price
+from pipelines import catalogue
+from pipelines.settings import SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+DATED = """
+[[candidates]]
+name = "a"
+base_url = "https://a.example/v1"
+api_key_env = "A_KEY"
+context_tokens = 8000
+json = false
+
+[[candidates.prices]]
+since = 2024-05-13
+input_per_mtok = 5
+output_per_mtok = 15
+
+[[candidates.prices]]
+since = 2024-10-02
+input_per_mtok = 2.5
+output_per_mtok = 10
+
+[[candidates]]
+name = "b"
+price = { per_request = 0.01 }
+"""
+
+
+@pytest.fixture
+def dated(tmp_path: Path) -> Path:
+    path = tmp_path / "candidates.toml"
+    path.write_text(DATED)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("at", "price"),
+    [
+        (date(2024, 1, 1), Price()),
+        (date(2024, 5, 13), Price(5, 15, since="2024-05-13")),
+        (date(2024, 10, 1), Price(5, 15, since="2024-05-13")),
+        (date(2024, 10, 2), Price(2.5, 10, since="2024-10-02")),
+        (date(2030, 1, 1), Price(2.5, 10, since="2024-10-02")),
+    ],
+)
+def test_the_price_in_force_on_a_day(dated: Path, at: date, price: Price) -> None:
+    first, second = catalogue.read(dated, at)
+    assert first == Candidate("a", None, "https://a.example/v1", "A_KEY", price=price, context_tokens=8000, json=False)
+    assert second.price == Price(per_request=0.01), "an undated price holds always"
+
+
+def test_without_a_day_it_is_today(dated: Path) -> None:
+    assert catalogue.read(dated) == catalogue.read(dated, datetime.now(UTC).date())
+
+
+WRONG = {
+    "misspelt key": ('[[candidates]]\nname = "a"\nbase_ulr = "http://x"\n', r"candidate 'a': base_ulr: unknown key"),
+    "misspelt price": ('[[candidates]]\nname="a"\nprice={input_per_token=1}\n', r"price.input_per_token: unknown key"),
+    "no name": ('[[candidates]]\nprovider = "x"\n', r"block 1: name"),
+    "negative price": ('[[candidates]]\nname="a"\nprice={per_request=-1}\n', r"per_request = -1"),
+    "odd address": ('[[candidates]]\nname="a"\nbase_url="x.example"\n', r"base_url = 'x.example'"),
+    "a key instead of its variable": ('[[candidates]]\nname="a"\napi_key_env="sk-123"\n', r"api_key_env"),
+    "twice": ('[[candidates]]\nname="a"\n[[candidates]]\nname="a"\n', r"'a' stands there twice"),
+    "same day": (
+        '[[candidates]]\nname="a"\nprices=[{since=2024-01-01,per_request=1},{since=2024-01-01,per_request=2}]\n',
+        r"same day",
+    ),
+    "price and prices": ('[[candidates]]\nname="a"\nprice={per_request=1}\nprices=[{per_request=1}]\n', r"both"),
+    "another key": ('[[candidate]]\nname="a"\n', r"unknown key 'candidate'"),
+    "no toml": ("[[", r"candidates.toml"),
+    "no list": ('candidates = "a"\n', r"no list"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    text, said = WRONG[name]
+    path = tmp_path / "candidates.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=said) as caught:
+        catalogue.read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such file"):
+        catalogue.read(tmp_path / "none.toml")
+
+
+def test_what_a_world_wrote_is_read_back(tmp_path: Path) -> None:
+    import json
+
+    known = [Candidate("a", price=Price(1, 2), vision=True), Candidate("b", base_url="http://127.0.0.1:1/v1")]
+    path = tmp_path / "candidates.json"
+    path.write_text(json.dumps([candidate.to_json() for candidate in known]))
+    assert list(catalogue.read(path)) == known
+
+
+def test_the_catalogue_that_ships_is_sound() -> None:
+    found = catalogue.read(ROOT / "configs" / "candidates.toml")
+    assert len(found) >= 3
+    for candidate in found:
+        assert candidate.base_url
+        assert candidate.price.cost_usd(1000, 1000), "every candidate is priced"
+    by_name = {candidate.name: candidate for candidate in found}
+    assert by_name["gpt-4o"].price.input_per_mtok == 2.5

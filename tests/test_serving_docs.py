@@ -1,0 +1,115 @@
+"""The serving pages say what the code does."""
+
+import http.server
+import json
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from beastmode import Bundle, Candidate, Greedy, Objective, Price, Store
+from beastmode.bundle import LIMITS
+from beastmode.encoding import Encoder
+from beastmode.folder import FILES_LIMIT, FORMAT, MANIFEST_LIMIT
+from beastmode.lexical import NAMES
+from beastmode.policies import POLICIES
+from beastmode.scorers import Constant
+from beastmode.vocabulary import ERROR_TYPES
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+BUNDLE = (ROOT / "docs" / "bundle.md").read_text(encoding="utf-8")
+
+
+def bundle(base_url: str | None = None) -> Bundle:
+    return Bundle(
+        name="b",
+        candidates=(Candidate("a", base_url=base_url, api_key_env="A_KEY", price=Price(1, 1)),),
+        encoder=Encoder(np.zeros(len(NAMES)), np.ones(len(NAMES))),
+        scorer=Constant(*np.ones((3, 1))),
+        policy=Greedy(),
+        objective=Objective(),
+        created="2026",
+        code_version="0",
+    )
+
+
+def test_the_table_of_errors_is_the_vocabulary() -> None:
+    words = {"candidate": "the candidate", "host": "the provider's host", "key": "the variable named by api_key_env",
+             "wait": "a moment"}  # fmt: skip
+    rows = [f"| `{k.name}` | {k.meaning} | {k.remedy.format(**words)} |" for k in ERROR_TYPES.values()]
+    assert [line for line in SERVING.splitlines() if re.match(r"\| `[a-z]+_", line)] == rows
+
+
+def test_the_format_page_names_every_key_kind_and_limit(tmp_path: Path) -> None:
+    bundle().write(tmp_path / "b")
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    keys = {*manifest, *manifest["candidates"][0], *manifest["candidates"][0]["price"], *manifest["objective"]}
+    assert {key for key in keys if f"`{key}`" not in BUNDLE} == set()
+    assert {kind for kind in POLICIES if f"`{kind}`" not in BUNDLE} == set()
+    for value in (f"{FILES_LIMIT} ", f"{MANIFEST_LIMIT:,}", FORMAT, *(f"{limit:,}" for limit in LIMITS.values())):
+        assert value in BUNDLE
+
+
+def test_every_link_leads_somewhere() -> None:
+    for text in (SERVING, BUNDLE):
+        for target in re.findall(r"\]\((\.\./[^)#]+)\)", text):
+            assert (ROOT / "docs" / target).exists(), target
+
+
+def snippet() -> str:
+    found = re.search(r"```python\n(.*?)```", SERVING, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_it_is_eight_lines_beside_imports() -> None:
+    lines = [line for line in snippet().splitlines() if line.strip() and not line.startswith(("import", "from"))]
+    lines = [line for line in lines if not line.startswith(("messages", "journal.feedback"))]
+    assert len(lines) == 8
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        message = {"role": "assistant", "content": "four"}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}
+        said = {"id": "1", "object": "chat.completion", "created": 1, "model": "a", "choices": [choice], "usage": usage}
+        data = json.dumps(said).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_the_lines_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openai", reason="the openai client is not installed; it comes with the dev extra")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    store = Store(tmp_path / "workspace" / "store")
+    store.add(bundle(f"http://127.0.0.1:{server.server_address[1]}/v1"))
+    store.promote("b", at="2026", reason="test")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("A_KEY", "none")
+    known: dict[str, Any] = {}
+    try:
+        exec(snippet(), known)
+        known["client"].close()
+    finally:
+        known["router"].close()
+        known["journal"].close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    (file,) = (tmp_path / "workspace" / "logs").iterdir()
+    begin, end, feedback = map(json.loads, file.read_text().splitlines())
+    assert (begin["plan"], end["status"], end["input_tokens"], feedback["value"]) == ("a", "success", 9, 1.0)
