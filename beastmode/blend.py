@@ -5,6 +5,7 @@ says how hard the request is, and what is left says who is better at it. The two
 difficulty is easy to learn and the differences between candidates are mostly noise.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -32,21 +33,20 @@ class Ridge:
     weight: Floats
     """(p + columns, m)"""
 
-    def features(self, prototypes: Prototypes, encoding: Encoding, similarity: Floats) -> Floats:
-        """Return the features of requests, (n, p + columns)."""
-        return ridge_features(self.temperature, prototypes, encoding, similarity)
-
     def excess(self, prototypes: Prototypes, encoding: Encoding, similarity: Floats) -> Floats:
         """Return the predicted excess of quality, (n, m)."""
-        return np.asarray(self.features(prototypes, encoding, similarity) @ self.weight)
+        near, plain = ridge_features(self.temperature, prototypes, encoding, similarity)
+        p = len(prototypes.length)
+        return np.asarray(near @ self.weight[:p] + plain @ self.weight[p:])
 
 
-def ridge_features(temperature: float, prototypes: Prototypes, encoding: Encoding, similarity: Floats) -> Floats:
-    """Return exp(temperature * (cosine to each prototype - 1)) beside the encoding, clipped at 4 and scaled."""
-    length = np.sqrt((prototypes.centre**2).sum(axis=1))
-    near = np.exp(temperature * (similarity / np.maximum(length, 1e-9) - 1.0))
-    plain = np.clip(encoding.astype(np.float64), -4.0, 4.0) / np.sqrt(encoding.shape[1])
-    return np.concatenate([near, plain], axis=1)
+def ridge_features(
+    temperature: float, prototypes: Prototypes, encoding: Encoding, similarity: Floats
+) -> tuple[Floats, Floats]:
+    """Return exp(temperature * (cosine to each prototype - 1)), (n, p), and the encoding, clipped at 4 and scaled."""
+    near = np.exp(similarity * (temperature / prototypes.length) - temperature)
+    plain = np.minimum(np.maximum(encoding.astype(np.float64), -4.0), 4.0) / math.sqrt(encoding.shape[1])
+    return near, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +185,8 @@ class Blend:
 
 def combine(excesses: list[Floats], level: Floats, difference: Floats, slope: Floats, mean: Floats) -> Floats:
     """Return qualities (n, m), not yet clipped, of the parts' excesses, each (n, m)."""
-    hard = np.zeros((len(excesses[0]), 1))
-    better = np.zeros_like(excesses[0])
-    for excess, a, w in zip(excesses, level, difference, strict=True):
-        shared = excess.mean(axis=1, keepdims=True)
-        hard = hard + a * shared
-        better = better + w * (excess - shared)
-    return np.asarray(mean + slope * hard + better)
+    parts = np.stack(excesses)
+    shared = parts.sum(axis=2) / parts.shape[2]
+    hard, equal = level @ shared, difference @ shared
+    better = np.tensordot(difference, parts, axes=1)
+    return np.asarray(mean + slope * hard[:, None] + better - equal[:, None])

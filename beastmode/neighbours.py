@@ -1,7 +1,7 @@
 """Quality by nearness: what happened to the requests around this one, remembered as prototypes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +26,11 @@ class Prototypes:
     start: int
     stop: int
     """The columns of the encoding in which nearness is measured."""
+    length: Floats = field(init=False, repr=False, compare=False)
+    """(p,) of each centre"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length", np.maximum(np.sqrt((self.centre**2).sum(axis=1)), 1e-9))
 
     def similarity(self, encoding: Encoding) -> Floats:
         """Return the mean similarity of requests to each prototype's members, (n, p)."""

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from beastmode.errors import ERROR_TYPES, ErrorType, JournalError, classify, retry_after, tip
-from beastmode.records import Attempt, Decision, Endpoint
+from beastmode.interactions import Attempt
+from beastmode.records import Decision, Endpoint
 
 _COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 _MESSAGE_CHARS = 500

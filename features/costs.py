@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from beastmode.candidates import Candidate, Price
-from beastmode.records import Interaction
+from beastmode.interactions import Interaction
 
 
 def prices(candidates: Sequence[Candidate]) -> dict[str, Price]:

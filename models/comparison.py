@@ -27,6 +27,8 @@ class Settings:
     """Of the two-sided interval of a policy's own value."""
     alpha: Annotated[float, Gt(0), Lt(0.5)] = 0.05
     """The chance that one bound of a difference errs: what the gate decides by is one-sided."""
+    simpler_margin: Annotated[float, Ge(0), Lt(1)] = 0.005
+    """A contestant beside the champion holds the challenger back when it is proven better by more utility than this."""
     min_rows: Annotated[int, Ge(2)] = 30
     """Held-out requests of one kind, probed or logged, under which that kind is no evidence."""
     min_effective: Annotated[float, Gt(0)] = 20.0
@@ -100,7 +102,7 @@ def judge(
 
     The gate is an intersection-union test, so no level is split: *promote* when the lower bound of the utility
     difference to the champion is above zero **and** the lower bound of the quality difference is above minus the
-    margin, and nothing simpler among the other contestants is proven better; *reject* when the challenger is proven
+    margin, and no other contestant is proven better by a margin of its own; *reject* when the challenger is proven
     worse in utility, or in quality beyond the margin; else *hold*.
     """
     for name in (challenger, champion):
@@ -200,7 +202,7 @@ def _gate(comparisons: Sequence[Comparison], champion: str, settings: Settings) 
             f"Utility is better ({span(utility)}), but quality may be lower by more than {margin}: {span(quality)}."
         )
     for c in comparisons:
-        if c.reference != champion and c.metric == "utility" and c.verdict == "worse":
+        if c.reference != champion and c.metric == "utility" and c.high < -settings.simpler_margin:
             return "hold", (
                 f"Better than the champion ({span(utility)}), but {c.reference} is proven better still: {span(c)}."
             )

@@ -22,7 +22,7 @@ from models.fitted import Fitted, Judge, Learning
 from models.operating import RATIOS, Trade, operating_points
 from models.routing_metrics import auc, brier, calibration, ece
 from models.selectors import SELECTORS
-from models.values import NEVER, Gain
+from models.values import NEVER, Gain, crossed_gain
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -100,7 +100,7 @@ def train(
     say("operating points", 0.95)
     amounts = (fitted.out_of_fold.output_tokens, fitted.out_of_fold.latency_ms)
     judge = Judge.of(known, amounts, settings.learning.caution)
-    margin, gain = judge.margin(fitted.out_of_fold.quality[judge.rows])
+    margin, _ = judge.margin(fitted.out_of_fold.quality[judge.rows])
     trades = _trades(known, fitted, settings, margin)
     report = {
         "selector": settings.selector,
@@ -123,7 +123,7 @@ def train(
         policy=Greedy(known.incumbent, margin),
         objective=objective,
         candidates=catalogue,
-        metrics=_metrics(known, fitted, judge, gain),
+        metrics=_metrics(known, fitted, judge),
         report=report,
         operating_points=tuple(trade.point for trade in trades),
         baseline=baseline.scorer,
@@ -164,11 +164,14 @@ def _trades(known: Examples, fitted: Fitted, settings: Settings, margin: float) 
     )
 
 
-def _metrics(known: Examples, fitted: Fitted, judge: Judge, gain: Gain) -> dict[str, float]:
+def _metrics(known: Examples, fitted: Fitted, judge: Judge) -> dict[str, float]:
     observed, said = known.table.quality, fitted.out_of_fold.quality
     metrics = {"auc": auc(observed, said), "brier": brier(observed, said), "ece": ece(observed, said)}
     if len(judge.rows) >= 2:
         single = Gain.of(judge.realised[:, known.incumbent])
+        utility = judge.utility(said[judge.rows])
+        fold = known.fold[judge.rows]
+        gain = crossed_gain(utility, judge.realised, known.incumbent, judge.caution, fold)
         metrics |= {
             "best_single_utility": single.mean,
             "best_single_utility_se": single.se,

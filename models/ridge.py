@@ -57,13 +57,14 @@ def _features(known: Examples, prototypes: Prototypes) -> Floats:
     blocks = []
     for start in range(0, len(known), BLOCK):
         encoding = known.encoding[start : start + BLOCK]
-        blocks.append(ridge_features(TEMPERATURE, prototypes, encoding, prototypes.similarity(encoding)))
+        features = ridge_features(TEMPERATURE, prototypes, encoding, prototypes.similarity(encoding))
+        blocks.append(np.concatenate(features, axis=1))
     return np.concatenate(blocks)
 
 
 def _penalty(prototypes: Prototypes, columns: int) -> Floats:
     """Return the quadratic form of the weights that is penalised: the kernel among prototypes, one elsewhere."""
-    centre = prototypes.centre / np.maximum(np.linalg.norm(prototypes.centre, axis=1, keepdims=True), 1e-9)
+    centre = prototypes.centre / prototypes.length[:, None]
     p = len(centre)
     held = np.eye(p + columns)
     # A little of the identity keeps prototypes that all but coincide from making the system singular.

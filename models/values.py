@@ -92,3 +92,16 @@ def best_margin(
         if tried.lower(caution) > gain.lower(caution):
             chosen, gain = margin, tried
     return chosen, gain
+
+
+def crossed_gain(expected: Floats, realised: Floats, incumbent: int, caution: float, fold: NDArray[np.int64]) -> Gain:
+    """Return the gain of the policy with each fold's margin chosen on the other folds: what picking it won is left out.
+
+    Shapes as in `best_margin`; `fold` is (n,).
+    """
+    choice = np.full(len(expected), incumbent, dtype=np.intp)
+    for one in np.unique(fold):
+        inside = fold == one
+        margin, _ = best_margin(expected[~inside], realised[~inside], incumbent, caution)
+        choice[inside] = decide(expected[inside], incumbent, margin)
+    return Gain.of(earned(realised, choice) - realised[:, incumbent])

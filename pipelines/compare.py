@@ -94,7 +94,7 @@ def compare(context: Context, training: Training, champion: Bundle, at: datetime
     evaluation = evaluate(training.bundle, champion, training.baseline, training.best_single, training.test, settings)
     judgement = evaluation.judgement
     figures = pictures(evaluation, list(training.importance))
-    written = report.write(judgement, figures, _facts(training, champion, at), context.config, settings.level)
+    written = report.write(judgement, figures, _facts(training, champion, at), context.config, settings.paired_level)
     run = context.tracker.of(training.run_id)
     run.metrics(headline(judgement, (CHAMPION, BEST_SINGLE, KNN)))
     run.figures(figures)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beastmode.candidates import Price
-from beastmode.records import Attempt, Feedback, Interaction
+from beastmode.interactions import Attempt, Feedback, Interaction
 from features.costs import cost
 from features.formats.events import Refusal
 

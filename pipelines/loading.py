@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beastmode.candidates import Price
-from beastmode.records import Feedback, Interaction
+from beastmode.interactions import Feedback, Interaction
 from features.formats.events import Refusal, Row
 from pipelines.identities import Seen, hashed, keys
 from pipelines.lake import KEYS, WHEN, Lake, feedback_table, interactions_table, quarantine_table

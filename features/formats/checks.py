@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from beastmode.records import Interaction
+from beastmode.interactions import Interaction
 from features.formats.values import Impossible
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)

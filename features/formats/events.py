@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO
 
-from beastmode.records import Feedback, Interaction
+from beastmode.interactions import Feedback, Interaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import BinaryIO
 
-from beastmode.records import Feedback
+from beastmode.interactions import Feedback
 from features.formats.events import Event, Format, FormatError, Rating, Source
 from features.formats.rows import feedback, refusal
 from features.formats.tabular import kind, records

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, BinaryIO
 
 from beastmode.errors import ERROR_TYPES, classify
-from beastmode.records import Feedback, Interaction
+from beastmode.interactions import Feedback, Interaction
 from features.formats import feedback
 from features.formats.columns import TIMES, Columns, choose
 from features.formats.events import Event, Format, FormatError, Note, Rating, Row, Source

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, BinaryIO
 
-from beastmode.records import Interaction
+from beastmode.interactions import Interaction
 from features.formats.events import Event, Format, Rating, Refusal, Row, Source, Waiting
 from features.formats.rows import feedback, interaction, lines, plain, refusal
 from features.formats.values import Impossible, moment, record

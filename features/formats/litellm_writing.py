@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
-from beastmode.records import Interaction
+from beastmode.interactions import Interaction
 from features.formats.litellm_errors import error_information
 from features.formats.litellm_text import truncated
 

@@ -6,7 +6,8 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, BinaryIO
 
-from beastmode.records import Attempt, Feedback, Interaction, Plan
+from beastmode.interactions import Attempt, Feedback, Interaction
+from beastmode.records import Plan
 from features.formats.checks import check, check_moment
 from features.formats.events import RAW_CHARS, Refusal, Source, event_id
 from features.formats.values import (

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from beastmode.records import Attempt, Feedback, Interaction
+from beastmode.interactions import Attempt, Feedback, Interaction
 from features.formats.values import prompt_facts
 from features.table import Floats, Table
 

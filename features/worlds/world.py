@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from beastmode.candidates import Candidate
-from beastmode.records import Feedback, Interaction
+from beastmode.interactions import Feedback, Interaction
 from features.table import Table
 
 

@@ -74,6 +74,9 @@ def test_features_of_a_forest_lie_on_the_grid_and_those_of_a_ridge_in_reach():
     assert columns.dtype == np.float32
     np.testing.assert_array_equal(columns[:, 7:] * 1024, np.round(columns[:, 7:] * 1024))
     np.testing.assert_allclose(columns[:, 7], near.mean(axis=1), atol=1e-3)
-    features = ridge_features(4.0, known, encoding, known.similarity(encoding))
-    assert features.shape == (5, 27)
-    assert np.abs(features[:, 20:]).max() <= 4 / np.sqrt(7)
+    close, plain = ridge_features(4.0, known, encoding, known.similarity(encoding))
+    assert close.shape == (5, 20)
+    assert plain.shape == (5, 7)
+    assert np.abs(plain).max() <= 4 / np.sqrt(7)
+    own = ridge_features(4.0, known, np.pad(known.centre, ((0, 0), (1, 2))), known.centre @ known.centre.T)[0]
+    np.testing.assert_allclose(np.diag(own), 1.0)

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from beastmode.errors import JournalError
+from beastmode.interactions import Attempt, Interaction
 from beastmode.journal import Journal
-from beastmode.records import Attempt, Decision, Endpoint, Interaction, Needs, Request
+from beastmode.records import Decision, Endpoint, Needs, Request
 from beastmode.router import Router
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from beastmode.records import Attempt, Decision, Interaction, Plan, Prediction, Request, message_text, new_id
+from beastmode.interactions import Attempt, Interaction
+from beastmode.records import Decision, Plan, Prediction, Request, message_text, new_id
 
 
 def test_ids_are_unique_and_sort_by_time() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beastmode.records import Attempt, Interaction
+from beastmode.interactions import Attempt, Interaction
 from features.formats import FORMATS, FormatError, detect, expect
 from features.formats.events import Event, Note, Rating, Refusal, Row, Source, Waiting
 from features.formats.values import prompt_facts

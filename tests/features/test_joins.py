@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from beastmode.records import Feedback, Interaction
+from beastmode.interactions import Feedback, Interaction
 from features.joins import table
 from features.splits import by_time
 from features.table import Table

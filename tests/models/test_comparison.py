@@ -84,9 +84,7 @@ def test_same_quality_for_less_money_is_promoted():
 def test_something_simpler_that_is_better_still_holds_the_challenger():
     table, champion, routed = world(np.random.default_rng(6), lift=0.3)
     timid = Contestant((champion.probabilities + routed.probabilities) / 2, routed.quality, *[routed.cost_usd] * 2)
-    judged = judge(
-        {"challenger": timid, "champion": champion, "neighbours": routed}, table, Objective(), SETTINGS
-    )
+    judged = judge({"challenger": timid, "champion": champion, "neighbours": routed}, table, Objective(), SETTINGS)
     assert judged.verdict == "hold"
     assert "neighbours is proven better still" in judged.reason
     assert judged.comparison("champion", "utility").verdict == "better"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from beastmode.candidates import Price
-from beastmode.records import Attempt, Interaction
+from beastmode.interactions import Attempt, Interaction
 from pipelines.identities import Seen, hashed, keys
 from pipelines.lake import INTERACTIONS, Lake, LakeBusyError, interactions_table
 
