@@ -16,13 +16,14 @@ def outcomes(frame: pd.DataFrame, models: Sequence[str] | None = None) -> Table:
     """Return an outcome table as a `Table` in which every row is probed.
 
     Prompts are deduplicated by normalised text (the first stays), and only those are kept that every model answered.
-    Raises ValueError naming a missing column or an unknown model.
+    Without `models` the candidates are those that answered nine prompts in ten: where models differ by task, one that
+    sat out a task would take the task's prompts with it. Raises ValueError naming a missing column or an unknown model.
     """
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise ValueError(f"outcome table: column {missing[0]!r} is missing; expected {', '.join(COLUMNS)}")
     known = list(dict.fromkeys(frame["model"]))
-    chosen = list(models) if models is not None else known
+    chosen = list(models) if models is not None else _covering(frame)
     unknown = [model for model in chosen if model not in set(known)]
     if unknown:
         raise ValueError(f"outcome table: no rows of model {unknown[0]!r}; it has {', '.join(known)}")
@@ -56,6 +57,12 @@ def outcomes(frame: pd.DataFrame, models: Sequence[str] | None = None) -> Table:
         probed=np.ones(n, dtype=bool),
         **matrices,
     )
+
+
+def _covering(frame: pd.DataFrame) -> list[str]:
+    """Return the models with a score for at least nine in ten of the prompts, in the order of the file."""
+    answered = frame[frame["score"].notna()].groupby("model", sort=False)["prompt_id"].nunique()
+    return [str(model) for model, count in answered.items() if count >= 0.9 * frame["prompt_id"].nunique()]
 
 
 def catalogue(table: Table, usd_per_request: Mapping[str, float] | None = None) -> tuple[Candidate, ...]:
