@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from beastmode.objective import Objective
+from features.worlds.replay import WorldSettings
+from features.worlds.synthetic import SyntheticSettings, synthetic
+from models import exporting, recipes
+
 ROOT = Path(__file__).resolve().parent.parent
 
 APPLICATION = """
@@ -17,10 +22,24 @@ router = Router.load(sys.argv[1])
 journal = Journal(sys.argv[2])
 decision = router.route("Prove that the square root of two is irrational.")
 with journal.attempt(decision) as attempt:
-    attempt.tokens(input_tokens=12, output_tokens=140)
+    attempt.tokens(input=12, output=140)
 heavy = {"pandas", "scipy", "sklearn", "lightgbm", "mlflow", "prefect", "torch", "pydantic"} & set(sys.modules)
 print(json.dumps({"candidate": decision.candidate, "propensity": decision.propensity, "heavy": sorted(heavy)}))
 """
+
+
+@pytest.fixture(scope="module")
+def bundle_folder(tmp_path_factory):
+    """A trained router, written as a bundle."""
+    world = synthetic(SyntheticSettings(prompts=400), WorldSettings(probe_share=1.0), 2)
+    trained = recipes.train(
+        world.truth, recipes.Settings.small(), 0, candidates=world.candidates, objective=Objective(per_dollar=10.0)
+    )
+    folder = tmp_path_factory.mktemp("bundles") / "first"
+    exporting.bundle(trained, name="first", created="2026-01-01T00:00:00+00:00", training={}, evaluation={}).write(
+        folder
+    )
+    return folder
 
 
 @pytest.mark.slow
