@@ -32,6 +32,7 @@ from models.encoders import Teacher
 from models.examples import examples
 from models.plain_neighbours import tune
 from models.values import best
+from pipelines.teaching import sentence_transformer
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -149,17 +150,7 @@ def _teacher(options: argparse.Namespace) -> Teacher | None:
     """Return the sentence-transformer with its memory on disk, or None for an encoder of terms alone."""
     if options.encoder == "terms":
         return None
-    from models.teachers import NAME, SentenceTransformerTeacher
-    from pipelines.teaching import Remembered
-
-    loaded: list[SentenceTransformerTeacher] = []
-
-    def load() -> SentenceTransformerTeacher:
-        if not loaded:
-            loaded.append(SentenceTransformerTeacher.load())
-        return loaded[0]
-
-    return Remembered(NAME, Path(options.embeddings), load)
+    return sentence_transformer(Path(options.embeddings))
 
 
 def _number(value: float | None) -> float:

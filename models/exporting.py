@@ -1,6 +1,7 @@
 """From a trained router to a bundle."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -40,18 +41,8 @@ def baseline_bundle(
     """Return the tuned nearest neighbours as a bundle; raises ValueError where there are none."""
     if trained.baseline is None or trained.baseline_policy is None:
         raise ValueError("this router has no baseline: too few requests were observed to tune neighbours")
-    return Bundle(
-        name=name,
-        candidates=trained.candidates,
-        encoder=trained.encoder,
-        scorer=trained.baseline,
-        policy=trained.baseline_policy,
-        objective=trained.objective,
-        created=created,
-        code_version=code_version(),
-        training=training,
-        evaluation=evaluation,
-    )
+    whole = bundle(trained, name=name, created=created, training=training, evaluation=evaluation)
+    return replace(whole, scorer=trained.baseline, policy=trained.baseline_policy, operating_points=())
 
 
 def code_version() -> str:

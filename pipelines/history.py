@@ -9,6 +9,7 @@ from models.encoders import Teacher
 from pipelines import logs
 from pipelines.context import Context
 from pipelines.lake import Lake
+from pipelines.teaching import sentence_transformer
 from pipelines.train import NotEnough
 
 
@@ -32,17 +33,7 @@ def teacher(context: Context) -> Teacher | None:
     """Return the configured teacher with its memory in the workspace, or None."""
     if context.settings.teacher == "none":
         return None
-    from models.teachers import NAME, SentenceTransformerTeacher
-    from pipelines.teaching import Remembered
-
-    loaded: list[SentenceTransformerTeacher] = []
-
-    def load() -> SentenceTransformerTeacher:
-        if not loaded:
-            loaded.append(SentenceTransformerTeacher.load())
-        return loaded[0]
-
-    return Remembered(NAME, context.settings.paths.embeddings or context.workspace.embeddings, load)
+    return sentence_transformer(context.settings.paths.embeddings or context.workspace.embeddings)
 
 
 def candidates(context: Context, known: Table) -> tuple[Candidate, ...]:

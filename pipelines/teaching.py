@@ -6,11 +6,14 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.teachers import NAME, SentenceTransformerTeacher
 
 Vectors = NDArray[np.float32]
 CHUNK = 512
@@ -84,6 +87,11 @@ class Remembered:
         database.execute("pragma journal_mode = wal")
         database.execute("create table if not exists vectors (key blob primary key, vector blob) without rowid")
         return database
+
+
+def sentence_transformer(folder: Path) -> Remembered:
+    """Return the default teacher with its memory in a folder; the model is loaded once, at the first miss."""
+    return Remembered(NAME, folder, cache(SentenceTransformerTeacher.load))
 
 
 def _found(database: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
