@@ -73,7 +73,8 @@ def test_a_schedule_of_seconds_completes_a_run(tmp_path: Path) -> None:
         assert found[0]["auto_scheduled"]
         assert (root / "logs" / "litellm.jsonl").stat().st_size > 0
     finally:
-        serving.send_signal(signal.SIGINT)
+        # What a service manager sends; a shell's background job ignores SIGINT from birth.
+        serving.send_signal(signal.SIGTERM)
         serving.wait(timeout=60)
         serving.stdout.close()  # type: ignore[union-attr]
         log.close()
