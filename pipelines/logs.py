@@ -82,8 +82,12 @@ def placed(settings: ReplaySettings, context: Context) -> ReplaySettings:
 
 
 def data_folder(paths: Paths) -> Path:
-    """Return the folder of outcome tables; raises SettingsError where nothing says where it is."""
-    named = paths.data or os.environ.get("BEASTMODE_DATA")
+    """Return the folder of outcome tables: paths.data, BEASTMODE_DATA, or shared/data beside the checkout.
+
+    Raises SettingsError where there is none of them.
+    """
+    beside = CONFIGS.parent.parent / "shared" / "data"
+    named = paths.data or os.environ.get("BEASTMODE_DATA") or (beside if beside.is_dir() else None)
     if not named:
         raise SettingsError(
             "paths.data: this configuration reads outcome tables; set BEASTMODE_DATA to their folder, or --set "
