@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from models.comparison import Comparison
@@ -70,11 +71,13 @@ def frontier(points: Sequence[Point]) -> Figure:
     costs = [p.cost_usd for p in points if p.cost_usd > 0]
     if costs and max(costs) > 20 * min(costs):
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.12, y=0.1)
     _label(axes, [p for p in points if p.kind != "operating"])
     axes.set_xlabel("US dollars per 1,000 requests", color=INK)
     axes.set_ylabel("quality", color=INK)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    # Below the axes: inside, it hides a candidate sooner or later.
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
     return figure
 
 

@@ -153,7 +153,8 @@ td.number { white-space: nowrap; }
 <td class="{{ word.split()[0] }}">{{ word }}</td></tr>
 {% endfor %}</table>
 <p class="note">Paired: both policies on the same requests. Promotion asks for more utility than the champion, proven,
-and for quality that is proven not to fall by more than the margin.</p></section>
+and for quality that is proven not to fall by more than the margin; each end of an interval errs with half of what is
+missing to 100%.</p></section>
 {% endif %}
 {% if refused %}
 <section><h2>Why there is no number</h2><p>{{ refused }}</p></section>
