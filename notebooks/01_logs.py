@@ -67,8 +67,8 @@ assert again.written == 0
 # %% [markdown]
 # ## The number that gateways leave out
 #
-# Each decision stands in the log with the probability with which it was drawn. Nine in ten gateways write down *what*
-# they chose; without *how likely that was*, no other policy can be evaluated on the log.
+# Each decision stands in the log with the probability with which it was drawn. Gateways write down *what* they chose;
+# without *how likely that was*, no other policy can be evaluated on the log.
 
 # %%
 rows = lake.interactions()
