@@ -1,6 +1,5 @@
 """The numbers of the selector benchmark, pooled over its runs."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,15 +107,3 @@ def _saved(runs: Sequence[Run], frontiers: Sequence[Frontier], ratio: float) -> 
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
-
-
-def plain(value: Any) -> Any:
-    """Return plain data that strict JSON can hold: NaN becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    if isinstance(value, (np.generic, float)):
-        number = float(value)
-        return number if math.isfinite(number) else None
-    return value

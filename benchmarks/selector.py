@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from beastmode.bundle import Bundle
 from beastmode.objective import Objective
 from beastmode.router import Router
-from benchmarks.routing_report import Run, plain, report
+from beastmode.validity import plain
+from benchmarks.routing_report import Run, report
 from features.outcomes import catalogue, outcomes
 from features.table import Table
 from models import exporting, recipes
