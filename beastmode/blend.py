@@ -1,13 +1,13 @@
 """The blend: what neighbours, a kernel ridge and a forest of shared factors say together.
 
-Each part speaks of the excess of quality over every candidate's mean, and is heard twice: its mean over candidates
-says how hard the request is, and what is left says who is better at it. The two are weighed apart, because a request's
-difficulty is easy to learn and the differences between candidates are mostly noise.
+Each part speaks of the excess of quality over every candidate's mean. One matrix a part turns its word into quality:
+what the word says of the request's difficulty and what it says of who is better are weighed apart, and the latter
+along each direction in which candidates differ, because most such differences are noise and a few are not.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -50,93 +50,108 @@ def ridge_features(
 
 
 @dataclass(frozen=True, slots=True)
-class Factors:
-    """Factors that all candidates share, predicted by one forest from the encoding and the neighbours' word."""
+class Taste:
+    """Nearness by promise: requests that the ridge gives to the same candidates are near, too.
+
+    A request has a place, and half the squared distance between two places is taken off their similarity.
+    """
 
     directions: Floats
-    """(m, factors): the forest also sees the neighbours' word on each of these."""
+    """(m, r) What turns the ridge's excess into a place."""
+    places: Floats
+    """(p, r) The mean place of each prototype's members."""
+    breadth: Floats
+    """(p,) Half the mean square of the members' places."""
+
+    def nearer(self, similarity: Floats, excess: Floats) -> Floats:
+        """Return the nearness to each prototype, (n, p), of its similarity and the ridge's excess (n, m).
+
+        The request's own half square is left out: it moves no weight.
+        """
+        return np.asarray(similarity + (excess @ self.directions) @ self.places.T - self.breadth)
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """Factors that all candidates share, predicted by one forest from the encoding and the other parts' words."""
+
     loadings: Floats
     """(m, factors): what one unit of each factor adds to a candidate's quality."""
     forest: Forest
-    """Its outputs are the factors, and last the request's verbosity where `speaks`."""
+    """Its outputs are the factors of quality, then those of length."""
     texts: Mapping[str, str]
     """LightGBM's text of each output's model, in the order of the outputs."""
-    speaks: bool
+    _projection: Floats = field(init=False, repr=False, compare=False)
 
-    def predict(self, encoding: Encoding, near: Floats) -> tuple[Floats, Floats]:
-        """Return factors (n, factors) and verbosity (n,); `near` is the neighbours' excess, (n, m)."""
-        found = self.forest.predict(forest_features(encoding, near, self.directions))
-        if self.speaks:
-            return found[:, :-1], found[:, -1]
-        return found, np.zeros(len(found))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_projection", projection(self.loadings))
+
+    def predict(self, encoding: Encoding, words: Sequence[Floats]) -> tuple[Floats, Floats]:
+        """Return factors of quality and of length, each (n, factors); `words` are the other parts' excesses, (n, m)."""
+        found = self.forest.predict(forest_features(encoding, words, self._projection))
+        rank = self.loadings.shape[1]
+        return found[:, :rank], found[:, rank:]
 
     def excess(self, values: Floats) -> Floats:
         """Return the excess of quality, (n, m), that factors (n, factors) mean."""
         return np.asarray(values @ self.loadings.T)
 
 
-def forest_features(encoding: Encoding, near: Floats, directions: Floats) -> NDArray[np.float32]:
-    """Return the encoding with the neighbours' word on each direction, rounded to a grid, float32."""
-    said = near @ directions / (directions**2).sum(axis=0)
-    rounded = (np.round(said * GRID) / GRID).astype(np.float32)
-    return np.concatenate([encoding, rounded], axis=1)
+def projection(directions: Floats) -> Floats:
+    """Return what turns an excess (n, m) into its word on each direction (m, factors), in steps of the grid."""
+    return np.asarray(directions * (GRID / np.maximum((directions**2).sum(axis=0), 1e-12)))
+
+
+def forest_features(encoding: Encoding, words: Sequence[Floats], projected: Floats) -> NDArray[np.float32]:
+    """Return the encoding with each part's word on each direction, rounded to a grid, float32."""
+    rounded = [(np.round(word @ projected) / GRID).astype(np.float32) for word in words]
+    return np.concatenate([encoding, *rounded], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """Parts with their weights, and a line for each candidate that keeps its probabilities honest."""
+    """Parts, and what the word of each is worth."""
 
     prototypes: Prototypes
     kernel: Kernel
-    ridge: Ridge | None
+    taste: Taste | None
+    """Without it nearness is similarity alone."""
+    ridge: Ridge
     factors: Factors | None
-    level: Floats
-    """(3,) How much each part's word on the request's difficulty counts; the order is that of `PARTS`."""
-    difference: Floats
-    """(3,) How much each part's word on who is better counts."""
-    slope: Floats
-    """(m,) How much a candidate's quality moves with the difficulty."""
+    mix: Floats
+    """(3, m, m) What one unit of each part's excess, a row a candidate, adds to each candidate's quality; the order is
+    that of `PARTS`."""
     mean: Floats
     """(m,)"""
     usage: Usage
 
     def _heard(self, encoding: Encoding) -> tuple[list[Floats], Floats, Floats, Floats]:
-        """Return each part's excess, the verbosity, the similarities and the factors' values."""
+        """Return each part's excess, the factors of length, the nearness to prototypes and the factors of quality."""
         similarity = self.prototypes.similarity(encoding)
-        near = self.kernel.smooth(self.prototypes, similarity)
-        silent = np.zeros_like(near)
-        ridge = silent if self.ridge is None else self.ridge.excess(self.prototypes, encoding, similarity)
-        values, verbosity = np.zeros((len(near), 0)), np.zeros(len(near))
-        factors = silent
+        ridge = self.ridge.excess(self.prototypes, encoding, similarity)
+        nearness = similarity if self.taste is None else self.taste.nearer(similarity, ridge)
+        near = self.kernel.smooth(self.prototypes, nearness)
+        values = spoken = np.zeros((len(near), 0))
+        factors = np.zeros_like(near)
         if self.factors is not None:
-            values, verbosity = self.factors.predict(encoding, near)
+            values, spoken = self.factors.predict(encoding, (near, ridge))
             factors = self.factors.excess(values)
-        return [near, ridge, factors], verbosity, similarity, values
+        return [near, ridge, factors], spoken, nearness, values
 
     def predict(self, encoding: Encoding, input_tokens: Floats) -> Predicted:
-        excesses, verbosity, _, _ = self._heard(encoding)
-        quality = combine(excesses, self.level, self.difference, self.slope, self.mean)
-        return Predicted(np.clip(quality, 0.0, 1.0), *self.usage.predict(verbosity, input_tokens))
+        excesses, spoken, _, _ = self._heard(encoding)
+        quality = combine(excesses, self.mix, self.mean)
+        return Predicted(np.minimum(np.maximum(quality, 0.0), 1.0), *self.usage.predict(spoken, input_tokens))
 
     def contributions(self, encoding: Encoding) -> Mapping[str, Any]:
-        excesses, verbosity, similarity, values = self._heard(encoding)
-        none = np.zeros_like(self.mean)
-        said = {
-            name: combine(
-                [e if e is excess else np.zeros_like(e) for e in excesses],
-                self.level,
-                self.difference,
-                self.slope,
-                none,
-            )[0].tolist()
-            for name, excess in zip(PARTS, excesses, strict=True)
-        }
+        excesses, spoken, nearness, values = self._heard(encoding)
+        said = zip(PARTS, excesses, self.mix, strict=True)
         return {
             "mean": self.mean.tolist(),
-            **said,
+            **{name: (excess[0] @ mix).tolist() for name, excess, mix in said},
             "factors_values": values[0].tolist(),
-            "verbosity": float(verbosity[0]),
-            "nearest_prototypes": nearest(similarity[0]),
+            "length_factors": spoken[0].tolist(),
+            "nearest_prototypes": nearest(nearness[0]),
         }
 
     def parts(self) -> Parts:
@@ -144,49 +159,47 @@ class Blend:
             "kind": "blend",
             "temperature": self.kernel.temperature,
             "nearest": self.kernel.nearest,
+            "ridge_temperature": self.ridge.temperature,
             "start": self.prototypes.start,
             "stop": self.prototypes.stop,
         }
-        arrays = {**self.prototypes.arrays(), **self.usage.arrays()}
-        arrays |= {name: getattr(self, name) for name in ("level", "difference", "slope", "mean")}
+        arrays = {**self.prototypes.arrays(), **self.usage.arrays(), "mix": self.mix, "mean": self.mean}
+        arrays["ridge"] = self.ridge.weight.astype(np.float32)
         forests: dict[str, str] = {}
-        if self.ridge is not None:
-            known["ridge_temperature"] = self.ridge.temperature
-            arrays["ridge"] = self.ridge.weight.astype(np.float32)
+        if self.taste is not None:
+            arrays |= {f"taste_{name}": getattr(self.taste, name).astype(np.float32) for name in _TASTE}
         if self.factors is not None:
             known["outputs"] = list(self.factors.texts)
-            known["speaks"] = self.factors.speaks
-            arrays |= {"directions": self.factors.directions, "loadings": self.factors.loadings}
+            arrays["loadings"] = self.factors.loadings
             forests = dict(self.factors.texts)
         return Parts(known, arrays, forests)
 
     @classmethod
     def from_parts(cls, parts: Parts) -> Self:
         known, arrays = parts.known, parts.arrays
-        ridge, factors = None, None
-        if "ridge" in arrays:
-            ridge = Ridge(float(known["ridge_temperature"]), arrays["ridge"].astype(np.float64))
+        taste, factors = None, None
+        if "taste_places" in arrays:
+            taste = Taste(**{name: arrays[f"taste_{name}"].astype(np.float64) for name in _TASTE})
         if "loadings" in arrays:
             texts = {name: parts.forests[name] for name in known["outputs"]}
             forest = Forest.join([Forest.parse(text) for text in texts.values()])
-            factors = Factors(arrays["directions"], arrays["loadings"], forest, texts, bool(known["speaks"]))
+            factors = Factors(arrays["loadings"], forest, texts)
         return cls(
             Prototypes.from_parts(known, arrays),
             Kernel(float(known["temperature"]), int(known["nearest"])),
-            ridge,
+            taste,
+            Ridge(float(known["ridge_temperature"]), arrays["ridge"].astype(np.float64)),
             factors,
-            arrays["level"],
-            arrays["difference"],
-            arrays["slope"],
+            arrays["mix"],
             arrays["mean"],
             Usage.from_arrays(arrays),
         )
 
 
-def combine(excesses: list[Floats], level: Floats, difference: Floats, slope: Floats, mean: Floats) -> Floats:
+_TASTE = ("directions", "places", "breadth")
+
+
+def combine(excesses: Sequence[Floats], mix: Floats, mean: Floats) -> Floats:
     """Return qualities (n, m), not yet clipped, of the parts' excesses, each (n, m)."""
-    parts = np.stack(excesses)
-    shared = parts.sum(axis=2) / parts.shape[2]
-    hard, equal = level @ shared, difference @ shared
-    better = np.tensordot(difference, parts, axes=1)
-    return np.asarray(mean + slope * hard[:, None] + better - equal[:, None])
+    # One product for all parts: a decision is made of few calls.
+    return np.asarray(mean + np.concatenate(excesses, axis=1) @ mix.reshape(-1, mix.shape[2]))

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from beastmode import golden
 from beastmode.arrays import pack, unpack
 from beastmode.candidates import Candidate
+from beastmode.certificate import Certificate
 from beastmode.encoding import Encoder
 from beastmode.errors import BundleError
 from beastmode.folder import MANIFEST, read_folder, seal, sha256_of, write_folder
 from beastmode.objective import Objective
-from beastmode.policies import Policy, policy_from_json, policy_to_json
+from beastmode.policies import Greedy, Policy, policy_from_json, policy_to_json
 from beastmode.pricing import Rates
 from beastmode.scorers import Parts, Scorer, scorer_from_parts
 from beastmode.validity import candidates_of, plain, require_columns, require_finite, require_text
@@ -49,6 +50,10 @@ class Expectation:
     latency_ms: Floats
     output_tokens: Floats
     utility: Floats
+    cost_usd_quantiles: Floats
+    """(quantiles, requests, candidates), in the order of `beastmode.scoring.QUANTILES`; so are the two that follow."""
+    latency_ms_quantiles: Floats
+    output_tokens_quantiles: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,8 @@ class Bundle:
     policy: Policy
     objective: Objective
     operating_points: tuple[OperatingPoint, ...] = ()
+    guarantee: Certificate | None = None
+    """What was certified of one more operating point; None where no guarantee was asked for."""
     created: str
     """ISO 8601."""
     code_version: str
@@ -88,9 +95,20 @@ class Bundle:
         if input_tokens is None:
             input_tokens = np.array([len(text) / 4 for text in texts])
         predicted = self.scorer.predict(self.encoder.encode(texts), input_tokens)
-        cost = self._rates.cost_usd(input_tokens, predicted.output_tokens)
-        utility = self.objective.utility(predicted.quality, cost, predicted.latency_ms)
-        return Expectation(predicted.quality, cost, predicted.latency_ms, predicted.output_tokens, utility)
+        # A price only rises with the tokens, so its quantiles are the prices of theirs.
+        tokens = np.concatenate([predicted.output_tokens[None], predicted.output_tokens_quantiles])
+        costs = self._rates.cost_usd(input_tokens, tokens)
+        cost = costs[0]
+        return Expectation(
+            predicted.quality,
+            cost,
+            predicted.latency_ms,
+            predicted.output_tokens,
+            self.objective.utility(predicted.quality, cost, predicted.latency_ms),
+            costs[1:],
+            predicted.latency_ms_quantiles,
+            predicted.output_tokens_quantiles,
+        )
 
     def probabilities(
         self,
@@ -118,6 +136,22 @@ class Bundle:
         objective = replace(self.objective, per_dollar=point.per_dollar)
         return replace(self, objective=objective, policy=_with_margin(self.policy, point))
 
+    def guaranteed(self) -> Self:
+        """Return the same tables at the certified operating point; raises BundleError where nothing is certified.
+
+        What is certified does not explore: every draw is certain, and the log of it can evaluate no other policy.
+        """
+        known = self.guarantee
+        if known is None:
+            raise BundleError(
+                f"bundle {self.name!r}: no quality guarantee; set [guarantee] in the configuration and train again"
+            )
+        if known.per_dollar is None or known.margin is None:
+            raise BundleError(f"bundle {self.name!r}: {known.sentence} Use an operating point, or probe more requests")
+        reference = [candidate.name for candidate in self.candidates].index(known.reference)
+        objective = replace(self.objective, per_dollar=known.per_dollar)
+        return replace(self, objective=objective, policy=Greedy(reference, known.margin))
+
     def files(self) -> dict[str, bytes]:
         """Return the bundle as the files of its folder, the manifest among them."""
         known, arrays = self.encoder.parts()
@@ -142,6 +176,7 @@ class Bundle:
             "policy": policy_to_json(self.policy),
             "objective": asdict(self.objective),
             "operating_points": [asdict(point) for point in self.operating_points],
+            "guarantee": self.guarantee and self.guarantee.to_json(),
             "training": self.training,
             "evaluation": self.evaluation,
             "mlflow_run_id": self.mlflow_run_id,
@@ -190,6 +225,7 @@ class Bundle:
             raise ValueError(f"unknown encoder {kind!r}; known: {', '.join(ENCODERS)}")
         if sum(map(len, files.values())) > LIMITS[kind]:
             raise ValueError(f"its files are over the cap of {LIMITS[kind]:,} bytes for a {kind} encoder")
+        certificate = manifest.get("guarantee")
         scorer_known = dict(manifest["scorer"])
         forests = {name: f"forest_{name}.txt" for name in scorer_known.pop("forests")}
         if set(files) != {"encoder.npz", "scorer.npz", "golden.npz", *forests.values()}:
@@ -204,6 +240,7 @@ class Bundle:
             policy=policy_from_json(manifest["policy"]),
             objective=Objective(**manifest["objective"]),
             operating_points=tuple(OperatingPoint(**point) for point in manifest["operating_points"]),
+            guarantee=certificate and Certificate.from_mapping(certificate),
             sha256=digest,
             verified=verified,
             **{name: manifest[name] for name in _COPIED},

@@ -8,8 +8,28 @@ from beastmode.records import Endpoint, Request
 
 
 @dataclass(frozen=True, slots=True)
+class Tier:
+    """What a candidate charges for a call whose input is longer than a bound: for all of its tokens, as providers do.
+
+    Amounts are as in `Price`, and so is what holds where one is missing.
+    """
+
+    above_input_tokens: int
+    input_per_mtok: float
+    output_per_mtok: float
+    cache_read_per_mtok: float | None = None
+    cache_write_per_mtok: float | None = None
+    reasoning_per_mtok: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Price:
-    """What a candidate charges from a day on, in US dollars per million tokens, or per request."""
+    """What a candidate charges from a day on, in US dollars per million tokens, or per request.
+
+    Cached tokens without a price of their own cost what other input does, and reasoning what other output does: a
+    provider that names no discount gives none. Without both a price of input and one of output, tokens of the kind
+    that is missing have no price and neither has the call; a price per request alone covers them all.
+    """
 
     input_per_mtok: float | None = None
     output_per_mtok: float | None = None
@@ -18,17 +38,65 @@ class Price:
     per_request: float | None = None
     since: str | None = None
     """ISO date from which the price holds."""
+    reasoning_per_mtok: float | None = None
+    tiers: tuple[Tier, ...] = ()
+    """By rising bound; the last bound that the input exceeds holds."""
 
-    def cost_usd(self, input_tokens: float, output_tokens: float) -> float | None:
+    @property
+    def flat(self) -> bool:
+        """Whether a call costs the same however long it is."""
+        return self.input_per_mtok is None and self.output_per_mtok is None and self.per_request is not None
+
+    def cost_usd(
+        self,
+        input_tokens: float,
+        output_tokens: float,
+        cache_read_tokens: float = 0,
+        cache_write_tokens: float = 0,
+        reasoning_tokens: float = 0,
+    ) -> float | None:
         """Return the cost of a call in US dollars, or None where the price is not known.
+
+        Input includes what was read from or written to the provider's cache, and output the reasoning. Counts that
+        contradict this (more cached than there is input, more reasoning than output) have no cost either.
 
         >>> Price(input_per_mtok=1, output_per_mtok=4).cost_usd(1000, 500)
         0.003
+        >>> Price(1, 4, cache_read_per_mtok=0.1).cost_usd(1000, 500, cache_read_tokens=1000)
+        0.0021
         """
-        if self.per_request is None and self.input_per_mtok is None and self.output_per_mtok is None:
+        rates: Price | Tier = self
+        for tier in self.tiers:
+            if input_tokens > tier.above_input_tokens:
+                rates = tier
+        into, out = rates.input_per_mtok, rates.output_per_mtok
+        if into is None or out is None:
+            if into is None and out is None:
+                return self.per_request
+            if (input_tokens if into is None else output_tokens) > 0:
+                return None
+            into, out = into or 0.0, out or 0.0
+        fresh = input_tokens - cache_read_tokens - cache_write_tokens
+        if fresh < 0 or reasoning_tokens > output_tokens:
             return None
-        tokens = input_tokens * (self.input_per_mtok or 0) + output_tokens * (self.output_per_mtok or 0)
-        return tokens / 1e6 + (self.per_request or 0)
+        micro = fresh * into + output_tokens * out
+        if cache_read_tokens:
+            micro += cache_read_tokens * (into if rates.cache_read_per_mtok is None else rates.cache_read_per_mtok)
+        if cache_write_tokens:
+            micro += cache_write_tokens * (into if rates.cache_write_per_mtok is None else rates.cache_write_per_mtok)
+        if reasoning_tokens and rates.reasoning_per_mtok is not None:
+            micro += reasoning_tokens * (rates.reasoning_per_mtok - out)
+        return micro / 1e6 + (self.per_request or 0.0)
+
+    def amounts(self) -> tuple[Any, ...]:
+        """Return every number that it is made of, None where one is not given."""
+        rows: tuple[Price | Tier, ...] = (self, *self.tiers)
+        return tuple(getattr(row, f.name) for row in rows for f in fields(row) if f.name not in ("since", "tiers"))
+
+    @classmethod
+    def from_mapping(cls, known: Mapping[str, Any]) -> Self:
+        """Return the price that `asdict` made plain; raises TypeError naming an unknown key."""
+        return cls(**{**known, "tiers": tuple(Tier(**tier) for tier in known.get("tiers", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +141,4 @@ class Candidate:
         unknown = set(known) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"candidate {known.get('name')!r}: unknown key {sorted(unknown)[0]!r}")
-        return cls(**{**known, "price": Price(**known.get("price", {}))})
+        return cls(**{**known, "price": Price.from_mapping(known.get("price", {}))})

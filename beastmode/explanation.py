@@ -85,7 +85,7 @@ class Explanation:
 
     def lines(self) -> list[str]:
         """Return the explanation as lines that a person wants to read."""
-        head = ("", "quality", "cost $", "latency ms", "utility", "chance", "gap", "flips at $1 =")
+        head = ("", "quality", "cost $", "90% $", "latency ms", "90% ms", "utility", "chance", "gap", "flips at $1 =")
         table = [head, *(_cells(row, row.prediction.candidate == self.preferred) for row in self.rows)]
         notes = [f"preferred: {self.preferred}; one dollar is worth {self.per_dollar:g} of quality"]
         if self.incumbent is not None:
@@ -103,12 +103,18 @@ def _cells(row: Row, preferred: bool) -> tuple[str, ...]:
         ("> " if preferred else "  ") + known.candidate,
         f"{known.quality:.3f}",
         "unpriced" if known.cost_usd is None else f"{known.cost_usd:.6f}",
+        _interval(known.cost_usd_low, known.cost_usd_high, ".6f"),
         "-" if known.latency_ms is None else f"{known.latency_ms:.0f}",
+        _interval(known.latency_ms_low, known.latency_ms_high, ".0f"),
         "-" if known.utility != known.utility else f"{known.utility:.3f}",
         f"{row.probability:.3f}",
         "-" if row.gap is None else f"{row.gap:.3f}",
         "-" if row.per_dollar is None else f"{row.per_dollar:.4g}",
     )
+
+
+def _interval(low: float | None, high: float | None, form: str) -> str:
+    return "-" if low is None or high is None else f"{low:{form}}..{high:{form}}"
 
 
 def aligned(table: Sequence[Sequence[str]]) -> list[str]:

@@ -18,7 +18,7 @@ CHECKSUM = "manifest.sha256"
 """Finds damage to the manifest in a folder that travels without a known hash, in the format of sha256sum. It is no
 proof against an attacker, who would rewrite it: only a hash from the pointer or the registry is."""
 FORMAT = "beastmode-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_LIMIT = 2_000_000
 FILES_LIMIT = 256
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beastmode.scoring import QUANTILES
+
 ENCODING_ATOL = 1e-4
 PREDICTION_ATOL = 1e-5
 PROMPTS: tuple[str, ...] = (
@@ -39,11 +41,11 @@ PROMPTS: tuple[str, ...] = (
 )
 
 
-QUANTITIES = ("quality", "output_tokens", "latency_ms")
+QUANTITIES = ("quality", "output_tokens", "latency_ms", "output_tokens_quantiles", "latency_ms_quantiles")
 
 
 def record(encoder: Any, scorer: Any) -> dict[str, NDArray[Any]]:
-    """Return what an encoder and a scorer say of the golden prompts: the encoding, and three predictions."""
+    """Return what an encoder and a scorer say of the golden prompts: the encoding, and every prediction."""
     encoding = encoder.encode(PROMPTS)
     return {"encoding": encoding, **_predictions(scorer, encoding)}
 
@@ -64,7 +66,9 @@ def check(encoder: Any, scorer: Any, stored: Mapping[str, NDArray[Any]], candida
     if set(stored) != {"encoding", *QUANTITIES}:
         raise ValueError(f"it holds {', '.join(sorted(stored))}; expected encoding, {', '.join(QUANTITIES)}")
     for name, array in stored.items():
-        if array.ndim != 2 or len(array) != n or (name != "encoding" and array.shape[1] != candidates):
+        before = (len(QUANTILES),) if name.endswith("_quantiles") else ()
+        width = array.shape[-1:] if name == "encoding" else (candidates,)
+        if array.shape != (*before, n, *width):
             raise ValueError(f"{name} has the shape {array.shape} for {n} requests and {candidates} candidates")
     encoding = encoder.encode(PROMPTS)
     if encoding.shape != stored["encoding"].shape:
@@ -79,10 +83,9 @@ def check(encoder: Any, scorer: Any, stored: Mapping[str, NDArray[Any]], candida
             raise ValueError(f"a predicted {name} is infinite")
         close = np.isclose(array, stored[name], rtol=PREDICTION_ATOL, atol=PREDICTION_ATOL, equal_nan=True)
         if not close.all():
-            row, column = np.argwhere(~close)[0]
+            *_, row, column = place = tuple(np.argwhere(~close)[0])
             raise ValueError(
-                f"row {row}: {name} of candidate {column} differs "
-                f"({array[row, column]:.6g}, was {stored[name][row, column]:.6g})"
+                f"row {row}: {name} of candidate {column} differs ({array[place]:.6g}, was {stored[name][place]:.6g})"
             )
 
 

@@ -44,11 +44,13 @@ class Interaction:
     request_id: str
     at: datetime
     purpose: str = "serve"
-    """serve, probe, shadow, canary or warm."""
+    """serve, probe, judge (the grading of a probe), shadow, canary or warm."""
     format: str = "journal"
     decision_id: str | None = None
     parent_request_id: str | None = None
     """The request that a probe repeats."""
+    trace_id: str | None = None
+    """What the calls of one piece of work share: a trace, an episode. Feedback may speak of it as a whole."""
     session_id: str | None = None
     tenant: str | None = None
     unit: str | None = None
@@ -118,13 +120,19 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """A later signal of an interaction's quality, joined by request id as of a moment."""
+    """A later signal of quality, as it was given: on one interaction, or on all of a trace."""
 
-    request_id: str
+    request_id: str | None = None
+    """The interaction it speaks of; where it is None, `trace_id` says which ones."""
+    trace_id: str | None = None
+    event_id: str | None = None
+    """The log record it speaks of, where the log names that and not our request: it goes before the request id."""
     signal: str
-    """thumb, score, judge, test: what kind of word was spoken."""
-    value: float
-    """In [0, 1]."""
+    """What kind of word was spoken: the name of a thumb, score, judge or test."""
+    value: float | None = None
+    """As the source has it, on any scale; the configured signals turn it into a quality in [0, 1]."""
+    label: str | None = None
+    """The word of a signal that is no number."""
     at: datetime
     received_at: datetime
     source: str | None = None

@@ -58,7 +58,7 @@ class Journal:
     def attempt(self, decision: Decision, *, purpose: str = "serve", parent: str | None = None) -> Recording:
         """Return the context manager, for `with` and `async with`, inside which the decision's model is called.
 
-        `purpose` is serve, probe, shadow, canary or warm; `parent` names the request that a probe repeats.
+        `purpose` is serve, probe, judge, shadow, canary or warm; `parent` names the request that a probe repeats.
         """
         return Recording(self, decision, purpose=purpose, parent=parent)
 

@@ -89,7 +89,7 @@ class Neighbours:
     def predict(self, encoding: Encoding, input_tokens: Floats) -> Predicted:
         excess = self.kernel.smooth(self.prototypes, self.prototypes.similarity(encoding))
         quality = np.clip(self.mean + self.trust * excess, 0.0, 1.0)
-        return Predicted(quality, *self.usage.predict(np.zeros(len(encoding)), input_tokens))
+        return Predicted(quality, *self.usage.predict(np.zeros((len(encoding), 0)), input_tokens))
 
     def contributions(self, encoding: Encoding) -> Mapping[str, Any]:
         similarity = self.prototypes.similarity(encoding)

@@ -125,6 +125,16 @@ class Prediction:
     latency_ms: float | None
     utility: float
     output_tokens: float | None = None
+    """The mean, which `cost_usd` is the price of."""
+    output_tokens_low: float | None = None
+    """The 5% quantile, as every `_low`; `_high` is the 95% quantile, so that both enclose nine answers in ten."""
+    output_tokens_median: float | None = None
+    output_tokens_high: float | None = None
+    cost_usd_low: float | None = None
+    cost_usd_high: float | None = None
+    latency_ms_low: float | None = None
+    latency_ms_median: float | None = None
+    latency_ms_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +161,7 @@ class Decision:
     """The drawn plan's probability; None when an earlier choice was kept (`sticky_from`)."""
     policy: str
     bundle_sha256: str | None
-    predictions: tuple[Prediction, ...]
+    predictions: Sequence[Prediction]
     reason: str
     excluded: Mapping[str, str] = field(default_factory=dict)
     """Why a candidate of the bundle was not eligible."""

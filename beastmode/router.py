@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from beastmode.bundle import Bundle
+from beastmode.errors import BundleError
 from beastmode.explanation import Explanation, explain, reason
 from beastmode.follower import Follower
 from beastmode.forks import renew_after_fork
@@ -36,15 +37,20 @@ class Router:
         seed: int | None = None,
         *,
         quality_ratio: float | None = None,
+        guaranteed: bool = False,
         remember_sessions: int = 0,
     ) -> None:
         """Serve a bundle.
 
         `seed` makes the draws repeatable. `quality_ratio` takes the bundle's operating point that keeps this share of
-        the best single candidate's quality. With `remember_sessions` the last so many sessions stay with the
-        candidate they were first given: such turns carry `sticky_from` and no propensity.
+        the best single candidate's quality; `guaranteed` takes the one that was certified instead. With
+        `remember_sessions` the last so many sessions stay with the candidate they were first given: such turns carry
+        `sticky_from` and no propensity.
         """
+        if guaranteed and quality_ratio is not None:
+            raise BundleError(f"give either guaranteed or quality_ratio = {quality_ratio:g}: a bundle serves one point")
         self._quality_ratio = quality_ratio
+        self._guaranteed = guaranteed
         self._sessions = Sessions(remember_sessions)
         self._seed = seed
         self._lock = threading.Lock()
@@ -62,6 +68,7 @@ class Router:
         sha256: str | None = None,
         seed: int | None = None,
         quality_ratio: float | None = None,
+        guaranteed: bool = False,
         remember_sessions: int = 0,
         cache: str | Path | None = None,
     ) -> Self:
@@ -71,7 +78,9 @@ class Router:
         keeps what was fetched and verified. Raises BundleError, StoreError or RegistryError with the remedy.
         """
         bundle = load_bundle(source, sha256, cache)
-        return cls(bundle, seed, quality_ratio=quality_ratio, remember_sessions=remember_sessions)
+        return cls(
+            bundle, seed, quality_ratio=quality_ratio, guaranteed=guaranteed, remember_sessions=remember_sessions
+        )
 
     @classmethod
     def follow(
@@ -81,6 +90,7 @@ class Router:
         *,
         seed: int | None = None,
         quality_ratio: float | None = None,
+        guaranteed: bool = False,
         remember_sessions: int = 0,
     ) -> Self:
         """Serve a store's champion, and the next one as soon as the pointer moves; the last good one stays otherwise.
@@ -91,7 +101,9 @@ class Router:
         store = store if isinstance(store, Store) else Store(store)
         follower = Follower(store, every_seconds)
         first = follower.first()
-        router = cls(first, seed, quality_ratio=quality_ratio, remember_sessions=remember_sessions)
+        router = cls(
+            first, seed, quality_ratio=quality_ratio, guaranteed=guaranteed, remember_sessions=remember_sessions
+        )
         router._follower = follower
         follower.start(router.swap)
         return router
@@ -109,15 +121,19 @@ class Router:
     def swap(self, bundle: Bundle) -> None:
         """Serve another bundle from the next request on; requests under way keep the one they began with."""
         chosen = bundle if self._quality_ratio is None else bundle.at(self._quality_ratio)
+        if self._guaranteed:
+            chosen = bundle.guaranteed()
         self._serving = Serving.of(chosen)
 
-    def at(self, quality_ratio: float) -> "Router":
+    def at(self, quality_ratio: float | None = None, *, guaranteed: bool = False) -> "Router":
         """Return a router at an operating point: the cheapest that keeps this share of the best single's quality.
 
-        Raises BundleError naming the points that the bundle has. It follows the store where this one does.
+        `guaranteed` asks for the certified one instead. Raises BundleError naming the points that the bundle has, or
+        why none is certified. It follows the store where this one does.
         """
         options: dict[str, Any] = {
-            "seed": self._seed, "quality_ratio": quality_ratio, "remember_sessions": self._sessions.most
+            "seed": self._seed, "quality_ratio": quality_ratio, "guaranteed": guaranteed,
+            "remember_sessions": self._sessions.most,
         }  # fmt: skip
         if self._follower is not None:
             return Router.follow(self._follower.store, self._follower.every_seconds, **options)

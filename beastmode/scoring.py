@@ -1,7 +1,7 @@
 """What every fitted selector promises at serving time: an encoding in, predictions and plain data out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -12,6 +12,10 @@ Encoding = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
 
 
+QUANTILES = (0.05, 0.5, 0.95)
+"""What is told of a length and of a latency beside its mean: the median, and the ends of the 90% interval."""
+
+
 @dataclass(frozen=True, slots=True)
 class Predicted:
     """Predictions for `n` requests and `m` candidates; NaN where a quantity was never observed."""
@@ -19,9 +23,18 @@ class Predicted:
     quality: Floats
     """(n, m) in [0, 1]"""
     output_tokens: Floats
-    """(n, m)"""
+    """(n, m) The mean, for what an answer costs is linear in it."""
     latency_ms: Floats
-    """(n, m)"""
+    """(n, m) What is to be expected, hung calls apart."""
+    output_tokens_quantiles: Floats
+    """(quantiles, n, m), in the order of `QUANTILES`"""
+    latency_ms_quantiles: Floats
+    """(quantiles, n, m)"""
+
+    @property
+    def amounts(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Everything but quality, in the order of the fields."""
+        return self.output_tokens, self.latency_ms, self.output_tokens_quantiles, self.latency_ms_quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +65,62 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How long the answers are and how long they take, a candidate at a time, each vector (m,).
+    """How long the answers are and how long they take, a candidate at a time.
 
-    log(output tokens) = offset + slope * (the request's verbosity), and
-    latency in ms = base + per_output * output tokens + per_input * input tokens.
-    The offset carries the smearing term that makes the prediction a mean rather than a median (Duan 1983).
+    The place of log(output tokens) is offset + slope @ (the request's length factors). Around it lengths have whatever
+    shape they have: between `k` knots the logarithms of the mean and of the quantiles are interpolated, and beyond the
+    outer ones, which are the outermost places ever seen, they stay.
+    Expected latency in ms is base + per_output * output tokens + per_input * input tokens; its quantiles are
+    multiples of it that depend on the same place.
     """
 
     offset: Floats
+    """(m,)"""
     slope: Floats
+    """(m, factors)"""
     base: Floats
+    """(m,) like the two that follow"""
     per_output: Floats
     per_input: Floats
+    knots: Floats
+    """(m, k) Places, rising; an equal neighbour repeats its values."""
+    table: Floats
+    """(m, k, 7) At each knot the logarithms of mean tokens, of their quantiles, and of quantiles of latency over what
+    was expected; NaN where none was ever observed."""
+    _width: Floats = field(init=False, repr=False, compare=False)
+    _step: Floats = field(init=False, repr=False, compare=False)
+    _silent: bool = field(init=False, repr=False, compare=False)
 
-    def predict(self, verbosity: Floats, input_tokens: Floats) -> tuple[Floats, Floats]:
-        """Return output tokens and latency in ms, both (n, m); `verbosity` and `input_tokens` are (n,)."""
-        # No candidate answers with more than e^12 = 160,000 tokens, whatever a tree says.
-        tokens = np.exp(np.minimum(self.offset + np.multiply.outer(verbosity, self.slope), 12.0))
+    def __post_init__(self) -> None:
+        width = np.diff(self.knots, axis=1)
+        object.__setattr__(self, "_width", np.where(width > 0, width, 1.0))
+        object.__setattr__(self, "_step", np.diff(self.table, axis=1))
+        object.__setattr__(self, "_silent", bool((self.per_output == 0).any()))
+
+    def predict(self, spoken: Floats, input_tokens: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return mean output tokens and latency in ms, each (n, m), and the quantiles of both, each (quantiles, n, m).
+
+        `spoken` (n, factors) are the requests' length factors, `input_tokens` is (n,).
+        """
+        place = self.offset + spoken @ self.slope.T
+        # How far each stretch between two knots is behind the request: 0 before it, 1 after it.
+        passed = (place[:, :, None] - self.knots[:, :-1]) / self._width
+        passed = np.minimum(np.maximum(passed, 0.0), 1.0)
+        said = np.exp(self.table[:, 0] + (passed[:, :, None] @ self._step)[:, :, 0]).transpose(2, 0, 1)
+        tokens, quantiles, late = said[0], said[1:4], said[4:]
         # Latency may be known where no token was ever counted: then it does not depend on them.
-        counted = np.where(self.per_output == 0, 0.0, tokens)
-        latency = self.base + self.per_output * counted + np.multiply.outer(input_tokens, self.per_input)
-        return tokens, latency
+        counted = np.where(self.per_output == 0, 0.0, tokens) if self._silent else tokens
+        latency = self.base + self.per_output * counted + input_tokens[:, None] * self.per_input
+        return tokens, latency, quantiles, latency * late
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the vectors by name, as npz holds them."""
-        return {f"usage_{name}": getattr(self, name) for name in self.__slots__}
+        """Return the arrays by name, as npz holds them."""
+        return {f"usage_{name}": getattr(self, name) for name in _STORED}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
         """Return what `arrays` described."""
-        return cls(**{name: arrays[f"usage_{name}"] for name in cls.__slots__})
+        return cls(**{name: arrays[f"usage_{name}"] for name in _STORED})
+
+
+_STORED = ("offset", "slope", "base", "per_output", "per_input", "knots", "table")

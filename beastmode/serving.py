@@ -1,8 +1,8 @@
 """A bundle made ready to serve: who may take a request, and what is expected of each."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,12 +78,9 @@ class Serving:
             eligible = reaching
         return Outlook(expected, eligible, excluded)
 
-    def predictions(self, expected: Expectation) -> tuple[Prediction, ...]:
+    def predictions(self, expected: Expectation) -> "Predictions":
         """Return the expectation of one request, a candidate at a time."""
-        # One call to tolist a row: ten times faster than an item at a time.
-        quality, utility = expected.quality[0].tolist(), expected.utility[0].tolist()
-        cost, latency = _known(expected.cost_usd), _known(expected.latency_ms)
-        return tuple(map(Prediction, self.names, quality, cost, latency, utility, _known(expected.output_tokens)))
+        return Predictions(self.names, expected)
 
     def _excluded(self, request: Request, input_tokens: float, allow: Collection[str] | None) -> dict[str, str]:
         """Return why each candidate that may not serve the request may not."""
@@ -104,5 +101,55 @@ class Serving:
         return excluded
 
 
-def _known(values: NDArray[np.float64]) -> Sequence[float | None]:
-    return [None if value != value else value for value in values[0].tolist()]
+class Predictions(Sequence[Prediction]):
+    """The expectation of one request, a candidate at a time: written out when somebody looks, and no call waits."""
+
+    __slots__ = ("_expected", "_names", "_written")
+
+    def __init__(self, names: tuple[str, ...], expected: Expectation) -> None:
+        self._names = names
+        self._expected = expected
+        self._written: tuple[Prediction, ...] | None = None
+
+    def _all(self) -> tuple[Prediction, ...]:
+        if self._written is None:
+            known = self._expected
+            # What nobody knows is None; quality and utility stay numbers.
+            told = (
+                known.quality[0].tolist(),
+                _known(known.cost_usd[0]),
+                _known(known.latency_ms[0]),
+                known.utility[0].tolist(),
+                _known(known.output_tokens[0]),
+                *(_known(each[0]) for each in known.output_tokens_quantiles),
+                # The median stays out: it is that of the tokens, priced.
+                *(_known(each[0]) for each in known.cost_usd_quantiles[::2]),
+                *(_known(each[0]) for each in known.latency_ms_quantiles),
+            )
+            self._written = tuple(map(Prediction, self._names, *told))
+        return self._written
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Prediction]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | Sequence[Prediction]:
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return iter(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        return self._all() == (other._all() if isinstance(other, Predictions) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+
+def _known(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]

@@ -19,15 +19,17 @@ def candidates_of(known: Sequence[Mapping[str, Any]]) -> tuple[Candidate, ...]:
     if not names or len(set(names)) != len(names) or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"its candidates {names} are not distinct names")
     for candidate in candidates:
-        limits = (candidate.context_tokens, *(getattr(candidate.price, name) for name in _PRICES))
+        limits = (candidate.context_tokens, *candidate.price.amounts())
         if not all(limit is None or (type(limit) in (int, float) and limit >= 0) for limit in limits):
             raise ValueError(f"candidate {candidate.name!r}: a price or a limit is no number of zero or more")
+        bounds = [tier.above_input_tokens for tier in candidate.price.tiers]
+        if any(None in (t.above_input_tokens, t.input_per_mtok, t.output_per_mtok) for t in candidate.price.tiers):
+            raise ValueError(f"candidate {candidate.name!r}: a tier needs its bound and prices of input and output")
+        if bounds != sorted(set(bounds)):
+            raise ValueError(f"candidate {candidate.name!r}: the bounds of its tiers {bounds} do not rise")
         if not all(type(getattr(candidate, name)) is bool for name in ("tools", "json", "vision")):
             raise ValueError(f"candidate {candidate.name!r}: tools, json and vision must be true or false")
     return candidates
-
-
-_PRICES = ("input_per_mtok", "output_per_mtok", "cache_read_per_mtok", "cache_write_per_mtok", "per_request")
 
 
 def require_columns(bundle: Any) -> None:
@@ -37,6 +39,8 @@ def require_columns(bundle: Any) -> None:
         incumbent = getattr(owner, "incumbent", None)
         if incumbent is not None and not (type(incumbent) is int and 0 <= incumbent < len(bundle.candidates)):
             raise ValueError(f"incumbent {incumbent!r} is no column of {len(bundle.candidates)} candidates")
+    if bundle.guarantee is not None and bundle.guarantee.reference not in [c.name for c in bundle.candidates]:
+        raise ValueError(f"guarantee: its reference {bundle.guarantee.reference!r} is no candidate")
     for point in bundle.operating_points:
         numbers = (point.quality_ratio, point.per_dollar, point.margin)
         if not all(type(number) in (int, float) for number in numbers) or point.per_dollar < 0:

@@ -5,9 +5,16 @@ from collections.abc import Sequence
 from importlib import import_module
 
 COMMANDS = {
+    "crash": "benchmarks.crash",
     "decision": "benchmarks.decision",
+    "forecast": "benchmarks.forecast",
+    "fuzz": "benchmarks.fuzz",
+    "guarantee": "benchmarks.guarantee",
     "improve": "benchmarks.improve",
+    "ingest": "benchmarks.ingest",
+    "probes": "benchmarks.probes",
     "selector": "benchmarks.selector",
+    "usage": "benchmarks.usage",
 }
 """Each module has `main(arguments) -> exit status`; it is imported when it is called for."""
 

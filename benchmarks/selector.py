@@ -2,20 +2,25 @@
 
     python -m benchmarks selector --train A.parquet --test B.parquet --json OUT
     python -m benchmarks selector --train A.parquet --folds 3 --json OUT
+    python -m benchmarks selector --set mmlu_pro_ten zeroeval_sixteen --folds 3 --seeds 0 1 --json OUT
 
 The second form cuts the deduplicated prompts of A into folds, trains on the others for each, and pools the paired
-differences. Every number is of the exported bundle, loaded again and asked through `Router.route`.
+differences. The third takes candidate sets by their names in `candidate_sets.json` of the data folder, and pools them
+as well. Every number is of the exported bundle, loaded again and asked through `Router.route`; several seeds are
+averaged for each prompt.
 """
 
 import argparse
 import json
 import math
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +30,8 @@ from beastmode.bundle import Bundle
 from beastmode.objective import Objective
 from beastmode.router import Router
 from beastmode.validity import plain
-from benchmarks.routing_report import Run, report
+from benchmarks.pooling import Differences, pooled
+from benchmarks.routing_report import Run, averaged, prompts, report
 from features.outcomes import catalogue, outcomes
 from features.table import Table
 from models import exporting, recipes
@@ -39,33 +45,91 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An outcome table and the candidates to choose among."""
+
+    train: Path
+    test: Path | None
+    models: tuple[str, ...] | None
+    prices: Mapping[str, float]
+    """US dollars a request by model."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark and write its JSON."""
     options = _parser().parse_args(arguments)
-    if (options.test is None) == (options.folds is None):
-        print("give either --test FILE or --folds K", file=sys.stderr)
+    try:
+        tasks = _tasks(options)
+    except ValueError as error:
+        print(error, file=sys.stderr)
         return 2
-    models = options.models.split(",") if options.models else None
-    prices = read_prices(Path(options.prices)) if options.prices else {}
-    table = priced(outcomes(pd.read_parquet(options.train), models), prices)
-    if options.limit is not None:
-        drawn = np.random.default_rng(options.seed).permutation(len(table))[: options.limit]
-        table = table.take(np.sort(drawn))
     teacher = _teacher(options)
     settings = recipes.Settings.small() if options.small else recipes.Settings()
-    if options.folds is None:
-        test = priced(outcomes(pd.read_parquet(options.test), list(table.candidates)), prices)
-        splits = [(table, test.take(~np.isin(test.prompts, table.prompts)))]
-    else:
-        fold = np.random.default_rng(options.seed).permutation(len(table)) % options.folds
-        splits = [(table.take(fold != k), table.take(fold == k)) for k in range(options.folds)]
-    runs = [run(train, test, prices, settings, options.seed, teacher) for train, test in splits]
-    result = report(runs, settings.ratios)
+    reports: dict[str, dict[str, Any]] = {}
+    differences: dict[str, Differences] = {}
+    for name, task in tasks.items():
+        runs = list(_runs(task, options, settings, teacher))
+        reports[name] = report(runs, settings.ratios)
+        versus = averaged(runs, lambda r: r.won - r.near)
+        differences[name] = Differences(task.train.name, prompts(runs), versus)
+    result: dict[str, Any] = next(iter(reports.values()))
+    if len(reports) > 1:
+        result = {"sets": reports, "versus_knn": pooled(differences)}
     text = json.dumps(plain(result), indent=1)
     if options.json:
         Path(options.json).write_text(text + "\n")
     print(text)
     return 0
+
+
+def _tasks(options: argparse.Namespace) -> dict[str, Task]:
+    """Return what is to be run, by name; raises ValueError on options that do not fit together."""
+    if (options.test is None) == (options.folds is None):
+        raise ValueError("give either --test FILE or --folds K")
+    if (options.train is None) == (options.set is None):
+        raise ValueError("give either --train FILE or --set NAME ...")
+    test = Path(options.test) if options.test else None
+    if options.train is not None:
+        models = tuple(options.models.split(",")) if options.models else None
+        prices = read_prices(Path(options.prices)) if options.prices else {}
+        return {Path(options.train).stem: Task(Path(options.train), test, models, prices)}
+    data = options.data or os.environ.get("BEASTMODE_DATA")
+    if data is None:
+        raise ValueError("--set: name the folder of outcome tables by --data or BEASTMODE_DATA")
+    known = json.loads((Path(data) / "candidate_sets.json").read_text())
+    missing = [name for name in options.set if name not in known]
+    if missing:
+        raise ValueError(f"--set: no candidate set {missing[0]!r}; known: {', '.join(known)}")
+    return {
+        name: Task(
+            Path(data) / known[name]["file"],
+            test,
+            tuple(known[name]["models"]),
+            known[name].get("assumed_usd_per_request", {}),
+        )
+        for name in options.set
+    }
+
+
+def _runs(
+    task: Task, options: argparse.Namespace, settings: recipes.Settings, teacher: Teacher | None
+) -> Iterator[Run]:
+    """Yield the runs of a task: one a seed, or one a seed and fold."""
+    whole = priced(outcomes(pd.read_parquet(task.train), task.models), task.prices)
+    for seed in options.seeds:
+        table = whole
+        if options.limit is not None:
+            drawn = np.random.default_rng(seed).permutation(len(table))[: options.limit]
+            table = table.take(np.sort(drawn))
+        if task.test is not None:
+            test = priced(outcomes(pd.read_parquet(task.test), list(table.candidates)), task.prices)
+            splits = [(table, test.take(~np.isin(test.prompts, table.prompts)))]
+        else:
+            fold = np.random.default_rng(seed).permutation(len(table)) % options.folds
+            splits = [(table.take(fold != k), table.take(fold == k)) for k in range(options.folds)]
+        for train, test in splits:
+            yield run(train, test, task.prices, settings, seed, teacher)
 
 
 def run(
@@ -107,6 +171,7 @@ def run(
         choices = np.array([names.index(at.route(text).candidate) for text in test.texts], dtype=np.intp)
         points[point.quality_ratio] = (point.per_dollar, choices)
     return Run(
+        seed=seed,
         test=test,
         cost=cost,
         expected=np.array([[p.quality for p in d.predictions] for d in decisions]),
@@ -160,14 +225,16 @@ def _number(value: float | None) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks selector", description=__doc__.split("\n")[0])
-    parser.add_argument("--train", required=True, help="outcome table, Parquet")
+    parser.add_argument("--train", help="outcome table, Parquet")
+    parser.add_argument("--set", nargs="+", help="candidate sets by name, in place of --train, --models and --prices")
+    parser.add_argument("--data", help="folder of outcome tables and candidate_sets.json; BEASTMODE_DATA by default")
     parser.add_argument("--test", help="outcome table; prompts that training has seen are dropped")
     parser.add_argument("--folds", type=int, help="cross-fit over the training table instead")
     parser.add_argument("--models", help="comma-separated; all models of the table by default")
     parser.add_argument(
         "--prices", help="JSON file of US dollars a request by model: they replace the costs of the table"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="averaged for each prompt")
     parser.add_argument("--limit", type=int, help="take so many prompts of the training table, at random")
     parser.add_argument("--small", action="store_true", help="the settings of a demonstration")
     parser.add_argument("--encoder", choices=("static", "terms"), default="static",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from beastmode.records import Request
+from features.attempts import together
+from features.signals import Signal, latest, moment
 from features.table import Floats, Table
 
 SERVING = ("serve", "canary")
 PAIRED = ("probe", "shadow")
 """Purposes that ask a request again: their rows join the request that they repeat."""
+PROBE, PLANNED, RANDOM = "probe", "planned", "random"
+"""The key of a probe's context that says how its request was chosen, and what it says."""
 
 
 def table(
@@ -22,15 +26,21 @@ def table(
     feedback: pd.DataFrame,
     as_of: datetime,
     candidates: Sequence[str] | None = None,
+    signals: Sequence[Signal] = (),
 ) -> Table:
     """Return what was known at `as_of`, in time order: the same table for ever, whatever comes later.
 
-    Of the rows of one request the journal's wins, then a success. An outcome is credited to the candidate that the
-    drawn plan asks first. A failure has no quality and no latency; quality is the latest feedback, by its own moment,
-    among what was received by `as_of`. Answers from a cache are no candidate's and are left out. `candidates` gives
-    the columns; where it is None they are all that were asked, by name. Raises ValueError where nothing is left.
+    Of the rows of one request the journal's wins, then a success; a call joins those that failed before it. An outcome
+    is credited to the candidate that the drawn plan asks first. A failure has no quality and no latency; quality is
+    what the latest feedback, by its own moment, among what was received by `as_of` says under `signals`. Answers from
+    a cache are no candidate's and are left out. `candidates` gives the columns; where it is None they are all that
+    were asked, by name. Raises ValueError where nothing is left.
     """
     rows = _known(interactions, as_of)
+    of_request, of_trace = latest(_addressed(feedback, interactions), as_of, signals)
+    quality = rows["request_id"].map(of_request)
+    quality = quality.where(quality.notna(), rows["trace_id"].map(of_trace)).astype("float64")
+    rows = together(rows.assign(quality=quality))
     rows = rows.assign(candidate=_candidate(rows, candidates))
     if candidates is None:
         candidates = sorted(rows["candidate"].dropna().unique())
@@ -40,21 +50,22 @@ def table(
             f"no interaction with a known candidate until {as_of.isoformat()}; "
             f"candidates: {', '.join(candidates) or 'none'}; ingest a log first, or move as_of"
         )
-    rows = rows.assign(quality=rows["request_id"].map(_quality(feedback, as_of)))
     failed = (rows["status"] != "success").to_numpy()
     rows.loc[failed, ["quality", "latency_ms"]] = np.nan
     return _assemble(rows.reset_index(drop=True), tuple(candidates))
 
 
-def _moment(as_of: datetime) -> pd.Timestamp:
-    if as_of.tzinfo is None:
-        raise ValueError(f"as_of = {as_of.isoformat()} has no time zone; give it in UTC")
-    return pd.Timestamp(as_of.astimezone(UTC))
+def _addressed(feedback: pd.DataFrame, interactions: pd.DataFrame) -> pd.DataFrame:
+    """Return feedback with the request ids of the log records that it names, where the lake holds them."""
+    known = interactions.set_index("event_id")["request_id"]
+    named = feedback["event_id"].map(known[~known.index.duplicated()])
+    return feedback.assign(request_id=named.where(named.notna(), feedback["request_id"]))
 
 
 def _known(interactions: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     """Return the rows that count, one for each call, ordered by moment."""
-    rows = interactions[(interactions["at"] <= _moment(as_of)).to_numpy(dtype=bool)]
+    ended = interactions["at"] + pd.to_timedelta(interactions["latency_ms"].fillna(0.0), unit="ms")
+    rows = interactions[(ended <= moment(as_of)).to_numpy(dtype=bool)]
     keep = rows["purpose"].isin([*SERVING, *PAIRED]) & rows["cache_tier"].isna()
     rows = rows[keep.to_numpy(dtype=bool)]
     rows = rows.assign(
@@ -76,14 +87,6 @@ def _candidate(rows: pd.DataFrame, candidates: Sequence[str] | None) -> pd.Serie
         named = [name.where(name.isin(list(candidates))) for name in named]
     first, second, third = named
     return first.where(first.notna(), second.where(second.notna(), third))
-
-
-def _quality(feedback: pd.DataFrame, as_of: datetime) -> pd.Series:
-    """Return the latest value by request id among what was received by then."""
-    known = feedback[(feedback["received_at"] <= _moment(as_of)).to_numpy(dtype=bool)]
-    order = ["at", "received_at", "feedback_id"] if "feedback_id" in known else ["at", "received_at"]
-    latest = known.sort_values(order, kind="stable").drop_duplicates("request_id", keep="last")
-    return latest.set_index("request_id")["value"].astype("float64")
 
 
 def _assemble(rows: pd.DataFrame, candidates: tuple[str, ...]) -> Table:
@@ -121,15 +124,20 @@ def _assemble(rows: pd.DataFrame, candidates: tuple[str, ...]) -> Table:
         input_tokens=np.where(np.isnan(tokens), chars / 4, tokens),
         served=served,
         propensity=np.where(served >= 0, propensity, np.nan),
-        probed=(~np.isnan(cells["quality"])).all(axis=1) & _was_probed(codes, paired, n),
+        probed=(~np.isnan(cells["quality"])).all(axis=1) & _was_drawn(rows, codes, paired, n),
         **cells,
     ).take(order)
 
 
-def _was_probed(codes: NDArray[np.int64], paired: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
-    probed = np.zeros(n, dtype=bool)
-    probed[codes[paired]] = True
-    return probed
+def _was_drawn(rows: pd.DataFrame, codes: NDArray[np.int64], paired: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    """Return which requests were asked again, but for those that a planner chose and never drew by lot, (n,)."""
+    planned = np.zeros(len(rows), dtype=bool)
+    marked = rows["context"].astype("string").str.contains(f'"{PROBE}"', regex=False).fillna(False).to_numpy(dtype=bool)
+    for i in np.flatnonzero(marked & paired).tolist():
+        planned[i] = json.loads(rows["context"].iloc[i]).get(PROBE) == PLANNED
+    drawn = np.zeros(n, dtype=bool)
+    drawn[codes[paired & ~planned]] = True
+    return drawn
 
 
 def _cells(

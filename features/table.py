@@ -49,7 +49,7 @@ class Table:
     propensity: Floats
     """(n,) P(served | request) under the logging policy; NaN where unknown."""
     probed: NDArray[np.bool_]
-    """(n,) Asked of every candidate on purpose."""
+    """(n,) Asked of every candidate on purpose, whatever the request: what paired evidence is."""
 
     def __post_init__(self) -> None:
         n, m = len(self.texts), len(self.candidates)

@@ -100,7 +100,8 @@ def contrast(
     """
     drawn = plus if minus is None else plus - minus
     known = ~np.isnan(outcome)
-    complete = known.all(axis=1)
+    # A probe that was chosen for its text is no random sample: its row counts by what was served, if by anything.
+    complete = known.all(axis=1) & table.probed
     rows = np.arange(len(table))
     served_known = (table.served >= 0) & known[rows, np.maximum(table.served, 0)]
     logged = ~complete & served_known & (table.propensity > 0)

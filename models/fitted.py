@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from beastmode.objective import Objective
 from beastmode.scoring import Predicted, Scorer
 from models.examples import Examples
+from models.usage import Amounts
 from models.values import Gain, best_margin, decide, earned, prefer
 
 Floats = NDArray[np.float64]
@@ -23,7 +24,7 @@ class Learning:
     folds: Annotated[int, Ge(2), Le(20)] = 5
     trials: Annotated[int, Ge(0)] = 24
     """Configurations that tuning tries; zero keeps the stated defaults."""
-    caution: Annotated[float, Ge(0), Le(5)] = 1.5
+    caution: Annotated[float, Ge(0), Le(5)] = 1.0
     """Standard errors by which a cross-validated gain is discounted before it is believed."""
     assurance: Annotated[float, Ge(0), Le(5)] = 1.0
     """Standard errors that lie between an operating point's quality and what it promises to keep."""
@@ -33,11 +34,11 @@ class Learning:
     """Factors beside the mean score."""
     rounds: Annotated[int, Ge(1), Le(400)] = 64
     """Trees for each factor."""
-    leaves: Annotated[int, Ge(2), Le(32)] = 15
+    leaves: Annotated[int, Ge(2), Le(32)] = 7
     learning_rate: Annotated[float, Gt(0), Lt(1)] = 0.05
     feature_share: Annotated[float, Gt(0), Le(1)] = 0.3
     """Columns that a tree may look at."""
-    l2: Annotated[float, Ge(0)] = 5.0
+    l2: Annotated[float, Ge(0)] = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,10 @@ class Judge:
     caution: float
 
     @classmethod
-    def of(cls, known: Examples, amounts: tuple[Floats, Floats], caution: float) -> "Judge":
-        """Make a judge of predicted output tokens and latencies, both (n, m)."""
+    def of(cls, known: Examples, amounts: Amounts, caution: float) -> "Judge":
+        """Make a judge of predicted output tokens and latencies."""
         rows = np.flatnonzero(known.judged)
-        tokens, latency = amounts
+        tokens, latency, *_ = amounts
         return cls(
             known.objective,
             rows,

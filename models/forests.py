@@ -1,4 +1,4 @@
-"""Fit the forests of a blend: one LightGBM model for each factor that candidates share, and one for verbosity."""
+"""Fit the forests of a blend: one LightGBM model for each factor that candidates share, of quality and of length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,16 +8,17 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
-from beastmode.blend import Factors, forest_features
+from beastmode.blend import Factors, forest_features, projection
 from beastmode.forest import Forest
 from models.examples import Examples
 from models.fitted import Learning
-from models.usage import verbosity_target
+from models.rivalry import directions
+from models.usage import length_factors
 
 Floats = NDArray[np.float64]
 
 SPARSE = 200
-"""Requests with counted tokens under which verbosity is not learned."""
+"""Requests with counted tokens under which a factor of length is not learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,56 +26,58 @@ class ForestFit:
     """Boosters of all rows, and what those of the other folds say of each row."""
 
     boosters: tuple[Any, ...]
-    """One a factor, and last the verbosity's where `speaks`."""
+    """One a factor of quality, then one a factor of length."""
     loadings: Floats
-    speaks: bool
     out_of_fold: Floats
     """(n, directions)"""
-    verbosity: Floats
-    """(n,) out of fold; zero where it is not learned."""
+    spoken: Floats
+    """(n, factors of length) out of fold; none where they are not learned."""
+    lengths: Floats
+    """(m, factors of length): what one unit of each adds to log(output tokens)."""
 
-    def factors(self, weights: Floats) -> Factors:
-        """Return the factors to serve, their loadings multiplied by weights (directions,)."""
+    def factors(self) -> Factors:
+        """Return the factors to serve."""
         names = ("level", *(f"factor_{i}" for i in range(1, self.loadings.shape[1])))
-        named = dict(zip((*names, "verbosity"), self.boosters, strict=False))
+        spoken = ("verbosity", *(f"length_{i}" for i in range(1, self.spoken.shape[1])))
+        named = dict(zip((*names, *spoken), self.boosters, strict=False))
         texts = {name: booster.model_to_string() for name, booster in named.items()}
         forest = Forest.join([Forest.parse(text) for text in texts.values()])
-        return Factors(self.loadings, self.loadings * weights, forest, texts, self.speaks)
+        return Factors(self.loadings, forest, texts)
 
     def importance(self, names: Sequence[str]) -> list[tuple[str, float]]:
         """Return columns with the gain of all splits on them, the most useful first."""
-        columns = [*names, *(f"near_{i}" for i in range(self.loadings.shape[1]))]
+        words = [f"{part}_{i}" for part in ("near", "ridge") for i in range(self.loadings.shape[1])]
+        columns = [*names, *words]
         factors = self.boosters[: self.loadings.shape[1]]
         gain = sum(booster.feature_importance("gain") for booster in factors)
         return sorted(zip(columns, (float(g) for g in gain), strict=True), key=lambda pair: -pair[1])
 
 
-def loadings(near: Floats, rank: int) -> Floats:
-    """Return the mean score and the `rank` directions in which neighbours' words differ most, (m, 1 + rank).
+def fit_forests(
+    known: Examples, near: Floats, ridge: Floats, settings: Learning, seed: int, load: Floats | None = None
+) -> ForestFit:
+    """Fit on the judged rows, and lengths on every row that tells of them; `near` and `ridge` are out of fold, (n, m).
 
-    They are the right singular vectors of the smoothed score matrix, not of the raw one: a raw outcome is mostly
-    noise, and its largest directions are those of the noisiest candidates.
+    The factors are the mean over active candidates, and the directions in which neighbours' words differ most, unless
+    `load` (m, factors) names others.
     """
-    apart = near - near.mean(axis=1, keepdims=True)
-    _, _, right = np.linalg.svd(apart, full_matrices=False)
-    kept = right[: min(rank, near.shape[1] - 1)]
-    return np.concatenate([np.ones((near.shape[1], 1)), kept.T], axis=1)
-
-
-def fit_forests(known: Examples, near: Floats, settings: Learning, seed: int) -> ForestFit:
-    """Fit on the judged rows, the verbosity on every row with counted tokens; `near` is out of fold, (n, m)."""
-    load = loadings(near[known.judged], settings.rank)
-    inputs = forest_features(known.encoding, near, load)
+    if load is None:
+        along = directions(known, near[known.judged])[:, : settings.rank]
+        load = np.concatenate([known.active[:, None].astype(np.float64), along], axis=1)
+    inputs = forest_features(known.encoding, (near, ridge), projection(load))
     excess = known.excess
     targets = list((excess @ load / (load**2).sum(axis=0)).T)
     boosters, said = _fit_all(known, inputs, targets, known.judged, settings, seed)
-    spoken, counted = verbosity_target(known.table.output_tokens)
-    speaks = int(counted.sum()) >= SPARSE
-    verbosity = np.zeros(len(known))
-    if speaks:
-        last, heard = _fit_all(known, inputs, [spoken], counted, settings, seed)
-        boosters, verbosity = boosters + last, heard[:, 0]
-    return ForestFit(tuple(boosters), load, speaks, said, verbosity)
+    lengths, lent = length_factors(known.table.output_tokens, settings.rank)
+    spoken: list[Floats] = []
+    for target in lengths.T:
+        told = np.isfinite(target)
+        if told.sum() < SPARSE:
+            break
+        last, heard = _fit_all(known, inputs, [target], told, settings, seed)
+        boosters, spoken = boosters + last, [*spoken, heard[:, 0]]
+    heard = np.stack(spoken, axis=1) if spoken else np.zeros((len(known), 0))
+    return ForestFit(tuple(boosters), load, said, heard, lent[:, : len(spoken)])
 
 
 def _fit_all(
@@ -107,6 +110,8 @@ def _fit(
         "learning_rate": settings.learning_rate,
         "feature_fraction": settings.feature_share,
         "lambda_l2": settings.l2,
+        # A leaf of few rows says what one noisy candidate happened to do there.
+        "min_data_in_leaf": int(np.clip(rows.sum() // 40, 20, 100)),
         "max_bin": 63,
         "num_threads": 1,
         "deterministic": True,

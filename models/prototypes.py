@@ -24,12 +24,26 @@ BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class Condensed:
+    """Prototypes, and who is in them."""
+
+    prototypes: Prototypes
+    label: Labels
+    """(n,) The prototype of each request; -1 where in none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Prototypes of all judged requests, and for each fold those of the other folds."""
 
     known: Examples
-    whole: Prototypes
-    without: tuple[Prototypes, ...]
+    every: Condensed
+    others: tuple[Condensed, ...]
+
+    @property
+    def whole(self) -> Prototypes:
+        """The prototypes of all judged requests."""
+        return self.every.prototypes
 
     @classmethod
     def of(cls, known: Examples, most: int, seed: int) -> "Memory | None":
@@ -55,9 +69,9 @@ class Memory:
     def blocks(self, rows: Labels) -> list[tuple[Prototypes, Labels]]:
         """Return positions in `rows`, a bounded number at a time, with the prototypes of the other folds."""
         found = []
-        for fold, prototypes in enumerate(self.without):
+        for fold, others in enumerate(self.others):
             inside = np.flatnonzero(self.known.fold[rows] == fold)
-            found += [(prototypes, inside[i : i + BLOCK]) for i in range(0, len(inside), BLOCK)]
+            found += [(others.prototypes, inside[i : i + BLOCK]) for i in range(0, len(inside), BLOCK)]
         return found
 
     def kernel(self, temperature: float, share: float) -> Kernel:
@@ -96,7 +110,7 @@ def merge_small(unit: Matrix, label: Labels, sessions: NDArray[np.str_]) -> Labe
         label[lost] = np.flatnonzero(fit)[_nearest(unit[lost], _normalised(total[fit]))]
 
 
-def condense(known: Examples, rows: NDArray[np.bool_], groups: int, seed: int) -> Prototypes | None:
+def condense(known: Examples, rows: NDArray[np.bool_], groups: int, seed: int) -> Condensed | None:
     """Return prototypes of some rows (a mask), or None where there are too few to hide one another."""
     unit = known.unit[rows]
     if len(unit) < MEMBERS:
@@ -107,11 +121,14 @@ def condense(known: Examples, rows: NDArray[np.bool_], groups: int, seed: int) -
     total, count = _totals(unit, label, int(label.max()) + 1)
     excess, _ = _totals(known.excess[rows], label, len(count))
     span = known.embedding
-    centre = _as_stored(total / count[:, None])
-    return Prototypes(centre, count.astype(np.float64), _as_stored(excess), span.start, span.stop)
+    centre = as_stored(total / count[:, None])
+    made = Prototypes(centre, count.astype(np.float64), as_stored(excess), span.start, span.stop)
+    place = np.full(len(known), -1, dtype=np.intp)
+    place[rows] = label
+    return Condensed(made, place)
 
 
-def _as_stored(values: Floats) -> Floats:
+def as_stored(values: Floats) -> Floats:
     """Return the values as a bundle's float32 tables give them back: what is trained on is what is served."""
     return values.astype(np.float32).astype(np.float64)
 

@@ -20,8 +20,10 @@ from models.encoders import EncoderSettings, Teacher
 from models.examples import Examples, examples
 from models.fitted import Fitted, Judge, Learning
 from models.operating import RATIOS, Trade, operating_points
+from models.rehearsal import Rehearsal
 from models.routing_metrics import auc, brier, calibration, ece
 from models.selectors import SELECTORS
+from models.usage_metrics import Ratio, scores
 from models.values import NEVER, Gain, crossed_gain
 
 Floats = NDArray[np.float64]
@@ -56,13 +58,24 @@ class Trained:
     objective: Objective
     candidates: tuple[Candidate, ...]
     metrics: Mapping[str, float]
-    """Cross-validated on the training table; standard errors end in `_se`."""
+    """Cross-validated on the training table; standard errors end in `_se`. Of `output_tokens` and `latency`: `pinball`
+    loss, the mean over the 5%, 50% and 95% quantiles, in tokens or ms, and its ratio to that of each model's own
+    quantiles; `coverage` of the 90% interval; `r2_log` of what the quantiles speak of, against each model's own mean.
+    `cv_cost_ratio` is predicted by actual cost, in total."""
     report: Mapping[str, Any]
     """What a person wants to see: what was chosen and why, as plain data."""
     operating_points: tuple[OperatingPoint, ...]
+    rehearsal: Rehearsal
+    """Out of fold: the training requests whose every outcome and cost is known."""
     baseline: Scorer | None
     """The tuned nearest neighbours on the same encoder; None where the table is too small for them."""
     baseline_policy: Policy | None = None
+
+    @property
+    def reference(self) -> str:
+        """What a guarantee is measured against: the best single by quality, or by utility where costs are unknown."""
+        known = len(self.rehearsal) > 0
+        return self.candidates[self.rehearsal.reference].name if known else str(self.report["best_single"])
 
 
 def train(
@@ -98,10 +111,10 @@ def train(
     say(settings.selector, 0.5)
     fitted = SELECTORS[settings.selector](known, settings.learning, seed, study)
     say("operating points", 0.95)
-    amounts = (fitted.out_of_fold.output_tokens, fitted.out_of_fold.latency_ms)
-    judge = Judge.of(known, amounts, settings.learning.caution)
+    judge = Judge.of(known, fitted.out_of_fold.amounts, settings.learning.caution)
     margin, _ = judge.margin(fitted.out_of_fold.quality[judge.rows])
-    trades = _trades(known, fitted, settings, margin)
+    rehearsal = _rehearsal(known, fitted)
+    trades = _trades(rehearsal, settings, margin)
     report = {
         "selector": settings.selector,
         "scorer": fitted.scorer.parts().known["kind"],
@@ -126,6 +139,7 @@ def train(
         metrics=_metrics(known, fitted, judge),
         report=report,
         operating_points=tuple(trade.point for trade in trades),
+        rehearsal=rehearsal,
         baseline=baseline.scorer,
         baseline_policy=Greedy(),
     )
@@ -144,20 +158,25 @@ def in_order(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[Can
     return tuple(by_name[name] for name in names)
 
 
-def _trades(known: Examples, fitted: Fitted, settings: Settings, margin: float) -> tuple[Trade, ...]:
+def _rehearsal(known: Examples, fitted: Fitted) -> Rehearsal:
     said = fitted.out_of_fold
     expected_cost = known.rates.cost_usd(known.table.input_tokens, said.output_tokens)
     cost = np.where(np.isfinite(known.cost), known.cost, expected_cost)
     rows = np.flatnonzero(known.judged & np.isfinite(cost).all(axis=1) & np.isfinite(expected_cost).all(axis=1))
-    if len(rows) < 2:
+    return Rehearsal(
+        known.table.quality[rows], cost[rows], said.quality[rows], expected_cost[rows], said.latency_ms[rows]
+    )
+
+
+def _trades(rehearsal: Rehearsal, settings: Settings, margin: float) -> tuple[Trade, ...]:
+    if len(rehearsal) < 2:
         return ()
-    quality = known.table.quality[rows]
     return operating_points(
-        said.quality[rows],
-        expected_cost[rows],
-        quality,
-        cost[rows],
-        int(np.argmax(quality.mean(axis=0))),
+        rehearsal.expected_quality,
+        rehearsal.expected_cost_usd,
+        rehearsal.quality,
+        rehearsal.cost_usd,
+        rehearsal.reference,
         settings.ratios,
         settings.learning.assurance,
         margin if margin < NEVER else 0.0,
@@ -179,4 +198,24 @@ def _metrics(known: Examples, fitted: Fitted, judge: Judge) -> dict[str, float]:
             "gain": gain.mean,
             "gain_se": gain.se,
         }
+    metrics |= _usage_metrics(known, fitted)
     return {f"cv_{name}": value for name, value in metrics.items()}
+
+
+def _usage_metrics(known: Examples, fitted: Fitted) -> dict[str, float]:
+    """Return how well lengths, latencies and costs are foretold; nothing of what was never observed."""
+    table, said = known.table, fitted.out_of_fold
+    amounts = {
+        "output_tokens": (table.output_tokens, said.output_tokens_quantiles),
+        "latency": (table.latency_ms, said.latency_ms_quantiles),
+    }
+    metrics = {
+        f"{name}_{score}": value
+        for name, (observed, quantiles) in amounts.items()
+        for score, value in scores(observed, quantiles, known.fold).items()
+    }
+    cost = known.rates.cost_usd(table.input_tokens, said.output_tokens)
+    both = np.isfinite(cost) & np.isfinite(known.cost)
+    if both.any():
+        metrics["cost_ratio"] = Ratio.of(cost[both], known.cost[both]).value
+    return metrics

@@ -10,25 +10,27 @@ from scipy.linalg import cho_factor, cho_solve
 from beastmode.blend import Ridge, ridge_features
 from beastmode.neighbours import Prototypes
 from models.examples import Examples
+from models.rivalry import explained
 
 Floats = NDArray[np.float64]
 
 TEMPERATURE = 4.0
-PENALTIES = (3.0, 10.0, 30.0)
-"""What holds the weights to zero; the middle one was best on most sets of outcomes tried."""
+PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0)
+"""What holds the weights to zero: small ones suit few candidates and plain topics, large ones many and few rows."""
 BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class RidgeFit:
-    """Ridges of several penalties."""
+    """The ridge whose penalty explains most of rival differences out of fold."""
 
-    ridges: tuple[Ridge, ...]
-    out_of_fold: tuple[Floats, ...]
-    """Each (n, m): the excess of quality predicted for every request by the other folds."""
+    ridge: Ridge
+    penalty: float
+    out_of_fold: Floats
+    """(n, m): the excess of quality predicted for every request by the other folds."""
 
 
-def fit_ridges(known: Examples, prototypes: Prototypes, penalties: Sequence[float] = PENALTIES) -> RidgeFit:
+def fit_ridge(known: Examples, prototypes: Prototypes, penalties: Sequence[float] = PENALTIES) -> RidgeFit:
     """Fit on the judged rows.
 
     The prototypes' places are those of all rows, for every fold: they hold no outcome, so nothing leaks by them but
@@ -41,16 +43,16 @@ def fit_ridges(known: Examples, prototypes: Prototypes, penalties: Sequence[floa
     moments = [features[rows].T @ excess[rows] for rows in inside]
     gram, moment = sum(grams), sum(moments)
     held = _penalty(prototypes, known.encoding.shape[1])
-    ridges, found = [], []
+    tried = []
     for penalty in penalties:
-        weight = _solve(gram + penalty * held, moment).astype(np.float32).astype(np.float64)
-        ridges.append(Ridge(TEMPERATURE, weight))
         said = np.empty_like(excess)
         for fold in range(known.folds):
             rows = known.fold == fold
             said[rows] = features[rows] @ _solve(gram - grams[fold] + penalty * held, moment - moments[fold])
-        found.append(said)
-    return RidgeFit(tuple(ridges), tuple(found))
+        tried.append((explained(known, said[known.judged]), penalty, said))
+    _, penalty, said = max(tried, key=lambda one: one[0])
+    weight = _solve(gram + penalty * held, moment).astype(np.float32).astype(np.float64)
+    return RidgeFit(Ridge(TEMPERATURE, weight), penalty, said)
 
 
 def _features(known: Examples, prototypes: Prototypes) -> Floats:

@@ -11,6 +11,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from features.costs import prices
 from features.worlds.replay import WorldSettings
 from features.worlds.synthetic import SyntheticSettings
 from pipelines.ingest import IngestSettings, SourceSettings, ingest
@@ -44,7 +45,7 @@ sources = (
     SourceSettings(path=str(world.feedback), deployment="lesson"),
 )
 now = datetime(2025, 4, 1, tzinfo=UTC)
-report = ingest(IngestSettings(sources=sources), folder / "lake", now, candidates=world.world.candidates)
+report = ingest(IngestSettings(sources=sources), folder / "lake", now, prices=prices(world.world.candidates))
 print("\n".join(report.lines()))
 assert report.adds_up
 
@@ -56,13 +57,15 @@ lake = Lake(folder / "lake")
 print(lake.quarantine()[["line", "reason"]].to_string())
 
 # %% [markdown]
-# Reading the same log again changes nothing: an event's identity is a hash of its format, its deployment and its own
-# id, never of a path, so a rotated or copied file doubles nothing.
+# Reading goes on where it ended, so that a second reading finds nothing new. Even reading everything once more changes
+# nothing: an event's identity is a hash of its format, its deployment and its own id, never of a path, so a rotated
+# or copied file doubles nothing.
 
 # %%
-again = ingest(IngestSettings(sources=sources), folder / "lake", now, candidates=world.world.candidates)
-print(again.lines()[0])
-assert again.written == 0
+again = ingest(IngestSettings(sources=sources), folder / "lake", now)
+anew = ingest(IngestSettings(sources=sources, reread=True), folder / "lake", now)
+print(f"again: {again.read} records read; anew: {anew.read} read, {anew.written} written, {anew.duplicate} duplicate")
+assert (again.written, anew.written) == (0, 0)
 
 # %% [markdown]
 # ## The number that gateways leave out

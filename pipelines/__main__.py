@@ -18,6 +18,8 @@ FLOW_HELP = {
     "rollback": "put the previous bundle back into service",
     "replay": "write a world's log and feedback, to be ingested like any other",
     "improve": "one turn of the loop: ingest, train, compare, promote what is proven better",
+    "probe": "ask chosen requests of chosen candidates, under a budget, and score the answers",
+    "costs": "account for what was spent, check the logged costs against ours, forecast, and watch the budgets",
 }
 OTHER_HELP = {
     "demo": "from nothing to a promoted router, on a synthetic world",
@@ -65,10 +67,17 @@ def _parser() -> argparse.ArgumentParser:
                              help="override one setting, as in split.test_share=0.2")  # fmt: skip
         if name in ("compare", "promote"):
             command.add_argument("--run", metavar="ID", help="MLflow run of the challenger; the latest by default")
+        if name == "ingest":
+            command.add_argument("--dry-run", action="store_true", help="say what would be read, and write nothing")
+        if name == "probe":
+            command.add_argument("--plan-only", action="store_true", help="say what would be asked, and ask nothing")
         if name == "promote":
             command.add_argument("--force", action="store_true", help="promote whatever the verdict")
         if name == "rollback":
             command.add_argument("--reason", default="rolled back by hand", help="kept in the pointer")
+        if name == "costs":
+            command.add_argument("--month", metavar="YYYY-MM", help="one month; the whole lake by default")
+            command.add_argument("--what-if", metavar="FILE", help="prices to try, in the form of the catalogue")
         if name == "ui":
             command.add_argument("--mlflow-port", type=int, metavar="PORT", help="a free one by default")
             command.add_argument("--prefect-port", type=int, metavar="PORT", help="a free one by default")
@@ -82,7 +91,8 @@ def _flow(options: argparse.Namespace, settings: Settings) -> int:
 
     known: dict[str, Any] = {"config": options.config, "overrides": list(options.set)}
     known |= {"run_id": options.run} if hasattr(options, "run") else {}
-    known |= {name: getattr(options, name) for name in ("force", "reason") if hasattr(options, name)}
+    more = ("force", "reason", "dry_run", "month", "what_if", "plan_only")
+    known |= {name: getattr(options, name) for name in more if hasattr(options, name)}
     result = quietly(options.command, known)
     for line in printing.told(options.command, result, settings):
         print(line)

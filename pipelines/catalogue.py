@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,10 +10,24 @@ from typing import Annotated, Any
 from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from beastmode.candidates import Candidate, Price
+from beastmode.candidates import Candidate, Price, Tier
+from features.prices import PriceBook, Tariff
 from pipelines.settings import SettingsError
 
 Amount = Annotated[float, Ge(0)]
+
+
+class TierBlock(BaseModel):
+    """What a candidate charges for all tokens of a call whose input is longer than a bound."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    above_input_tokens: Annotated[int, Ge(1)]
+    input_per_mtok: Amount
+    output_per_mtok: Amount
+    cache_read_per_mtok: Amount | None = None
+    cache_write_per_mtok: Amount | None = None
+    reasoning_per_mtok: Amount | None = None
 
 
 class PriceBlock(BaseModel):
@@ -26,12 +41,27 @@ class PriceBlock(BaseModel):
     output_per_mtok: Amount | None = None
     cache_read_per_mtok: Amount | None = None
     cache_write_per_mtok: Amount | None = None
+    reasoning_per_mtok: Amount | None = None
     per_request: Amount | None = None
+    tiers: tuple[TierBlock, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> "PriceBlock":
+        if (self.input_per_mtok is None) != (self.output_per_mtok is None):
+            missing = "input_per_mtok" if self.input_per_mtok is None else "output_per_mtok"
+            raise ValueError(f"{missing} is missing; write 0 where such tokens are free")
+        bounds = [tier.above_input_tokens for tier in self.tiers]
+        if bounds != sorted(set(bounds)):
+            raise ValueError(f"the bounds of the tiers, {bounds}, must rise")
+        if self.tiers and self.input_per_mtok is None:
+            raise ValueError("tiers need input_per_mtok and output_per_mtok for what is below the first")
+        return self
 
     def price(self) -> Price:
         """Return the price as serving knows it."""
-        amounts = self.model_dump(exclude={"since"})
-        return Price(**amounts, since=None if self.since is None else self.since.isoformat())
+        amounts = self.model_dump(exclude={"since", "tiers"})
+        tiers = tuple(Tier(**tier.model_dump()) for tier in self.tiers)
+        return Price(**amounts, tiers=tiers, since=None if self.since is None else self.since.isoformat())
 
 
 class Entry(BaseModel):
@@ -65,9 +95,12 @@ class Entry(BaseModel):
 
     def price_at(self, at: date) -> Price:
         """Return the price in force on a day: the latest that held by then; unknown before the first."""
+        return self.tariff().at(at) or Price()
+
+    def tariff(self) -> Tariff:
+        """Return what it charges, with the names that a log may call it."""
         blocks = self.prices or ((self.price,) if self.price is not None else ())
-        held = [block for block in blocks if block.since is None or block.since <= at]
-        return max(held, key=lambda block: block.since or date.min).price() if held else Price()
+        return Tariff(self.name, self.model, self.provider, tuple(block.price() for block in blocks))
 
     def candidate(self, at: date) -> Candidate:
         """Return the candidate as it was on a day."""
@@ -104,6 +137,17 @@ def read(path: Path, at: date | None = None) -> tuple[Candidate, ...]:
     """
     day = datetime.now(UTC).date() if at is None else at
     return tuple(entry.candidate(day) for entry in entries(path))
+
+
+def book(source: Path | Sequence[Entry], what_if: Path | None = None) -> PriceBook:
+    """Return the dated prices of a catalogue, with the public list behind them.
+
+    `what_if` names a file in the catalogue's form whose prices hold instead of the catalogue's and the list's, at all
+    times: of several blocks the last, and whatever its date. Raises SettingsError as `entries` does.
+    """
+    known = entries(source) if isinstance(source, Path) else source
+    prices = PriceBook([entry.tariff() for entry in known])
+    return prices if what_if is None else prices.under([entry.tariff() for entry in entries(what_if)])
 
 
 def _blocks(path: Path) -> list[Any]:

@@ -5,9 +5,6 @@ import json
 import os
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,9 +15,8 @@ from beastmode.candidates import Candidate
 from beastmode.errors import ERROR_TYPES, ErrorType, classify, tip
 from beastmode.explanation import aligned
 from pipelines import catalogue
+from pipelines.probe_calls import host_of, send
 from pipelines.settings import SettingsError
-
-ANSWER_LIMIT = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +80,14 @@ def check_one(
 def _call(
     candidate: Candidate, key: str | None, timeout: float, free: bool, limit: str = "max_tokens"
 ) -> tuple[int, bytes]:
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
     body = {
         "model": candidate.endpoint.model,
         "messages": [{"role": "user", "content": "Say yes."}],
         limit: 1,
     }
-    base = (candidate.base_url or "").rstrip("/")
-    request = (
-        urllib.request.Request(f"{base}/models", headers=headers)
-        if free
-        else urllib.request.Request(f"{base}/chat/completions", json.dumps(body).encode(), headers)
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return answer.status, answer.read(ANSWER_LIMIT)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read(ANSWER_LIMIT)
+    path = "models" if free else "chat/completions"
+    status, _, said = send(candidate, key, path, None if free else body, timeout)
+    return status, said
 
 
 def _answered(candidate: Candidate, body: bytes, elapsed: float, status: int, free: bool) -> Health:
@@ -123,7 +109,7 @@ def _answered(candidate: Candidate, body: bytes, elapsed: float, status: int, fr
 def _failing(candidate: Candidate, kind: ErrorType, elapsed: float, status: int | None, said: str) -> Health:
     known = {
         "candidate": candidate.name,
-        "host": urllib.parse.urlsplit(candidate.base_url or "").netloc.rpartition("@")[2],
+        "host": host_of(candidate),
         "key": candidate.api_key_env,
         "elapsed_ms": elapsed,
     }

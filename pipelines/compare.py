@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from beastmode.bundle import Bundle
 from features.outcomes import fingerprint
 from features.table import Table
-from models import comparison
+from models import comparison, guarantee
 from models.comparison import Judgement
 from pipelines import plots, report
 from pipelines.context import Context
@@ -94,7 +94,8 @@ def compare(context: Context, training: Training, champion: Bundle, at: datetime
     evaluation = evaluate(training.bundle, champion, training.baseline, training.best_single, training.test, settings)
     judgement = evaluation.judgement
     figures = pictures(evaluation, list(training.importance))
-    written = report.write(judgement, figures, _facts(training, champion, at), context.config, settings.paired_level)
+    facts = {**_facts(training, champion, at), **_guarantees(training, champion, context.settings.seed)}
+    written = report.write(judgement, figures, facts, context.config, settings.paired_level)
     run = context.tracker.of(training.run_id)
     run.metrics(headline(judgement, (CHAMPION, BEST_SINGLE, KNN)))
     run.figures(figures)
@@ -145,6 +146,17 @@ def recall(context: Context, run_id: str | None, table: Callable[[datetime], Tab
         best_single=known["best_single"], train_rows=len(parts.train), test=parts.test, as_of=as_of,
         importance=tuple((str(name), float(gain)) for name, gain in known["feature_importance"]),
     )  # fmt: skip
+
+
+def _guarantees(training: Training, champion: Bundle, seed: int) -> dict[str, str]:
+    """Return what is certified of the challenger, and what the held-out requests say of the champion's certificate."""
+    said = {}
+    if training.bundle.guarantee is not None:
+        said["quality guarantee"] = training.bundle.guarantee.sentence
+    if champion.guarantee is not None and champion.guarantee.safe:
+        again = guarantee.recheck(champion.guarantee, champion, training.test, seed)
+        said["champion's guarantee"] = again.sentence
+    return said
 
 
 def _facts(training: Training, champion: Bundle, at: datetime) -> Mapping[str, str]:

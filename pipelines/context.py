@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from beastmode.store import Store
+from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.tracking import Tracker
 from pipelines.workspace import Workspace
@@ -34,6 +35,11 @@ class Context:
         """Open a configuration: MLflow's database and experiment are made where they do not exist."""
         workspace = Workspace.of(settings.paths.root)
         return cls(settings, workspace, Store(workspace.store), Tracker.open(settings, workspace))
+
+    @property
+    def lake(self) -> Lake:
+        """Interactions and feedback, wherever the configuration keeps them."""
+        return Lake(self.settings.paths.lake or self.workspace.lake)
 
     @property
     def model(self) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import flow, get_run_logger, task
@@ -12,10 +13,13 @@ from models.comparison import Judgement
 from pipelines import history, improve, logs, promote
 from pipelines.compare import Compared, compare, recall
 from pipelines.context import Context
+from pipelines.costs import Costs, costs
 from pipelines.ingest import LossReport
+from pipelines.probe import Probed, probe
 from pipelines.progress import stages
 from pipelines.promote import Promotion
 from pipelines.settings import load
+from pipelines.spreading import over
 from pipelines.train import Training
 
 T = TypeVar("T")
@@ -53,11 +57,11 @@ def replay_flow(config: str = "default", overrides: Sequence[str] = ()) -> tuple
 
 
 @flow(name="ingest", log_prints=False)
-def ingest_flow(config: str = "default", overrides: Sequence[str] = ()) -> LossReport:
-    """Read the configured logs into the lake."""
+def ingest_flow(config: str = "default", overrides: Sequence[str] = (), dry_run: bool = False) -> LossReport:
+    """Read the configured logs into the lake; a dry run says what would be read, and writes nothing."""
     context, at = _open(config, overrides)
     _reconcile(context)
-    return _ingest(context, at)
+    return _ingest(context, at, dry_run=dry_run)
 
 
 @flow(name="train-selector", log_prints=False)
@@ -128,14 +132,41 @@ def improve_flow(config: str = "default", overrides: Sequence[str] = ()) -> impr
     return turn
 
 
+@flow(name="costs", log_prints=False)
+def costs_flow(
+    config: str = "default", overrides: Sequence[str] = (), month: str | None = None, what_if: str | None = None
+) -> Costs:
+    """Account for what was spent, check the logged costs, and say what is to come."""
+    context, _ = _open(config, overrides)
+    report = step("costs", lambda: costs(context, month, None if what_if is None else Path(what_if)))
+    _tell("costs", f"{report.markdown}\n\nMLflow run `{report.run_id}`, report `{report.path}`")
+    return report
+
+
+@flow(name="probe", log_prints=False)
+def probe_flow(config: str = "default", overrides: Sequence[str] = (), plan_only: bool = False) -> Probed:
+    """Ask chosen requests of chosen candidates under the budget; the answers are journalled, to be ingested."""
+    context, at = _open(config, overrides)
+    # One attempt, for it goes on by itself where it was stopped, and money is nothing to repeat without being asked.
+    probed = step("probe", lambda: probe(context, at, plan_only=plan_only))
+    _tell("probe", "\n".join(f"- {line}" for line in probed.lines()))
+    return probed
+
+
 def _replay(context: Context) -> tuple[str, ...]:
     lines = step("replay", lambda: logs.replay(context))
     _tell("replay", "\n".join(f"- {line}" for line in lines))
     return lines
 
 
-def _ingest(context: Context, at: datetime) -> LossReport:
-    report = step("ingest", lambda: logs.ingest(context, at))
+def _ingest(context: Context, at: datetime, *, dry_run: bool = False) -> LossReport:
+    settings = context.settings.ingest
+    spread = over(settings.runner, settings.dask_address)
+    if spread is None or dry_run:
+        report = step("ingest", lambda: logs.ingest(context, at, dry_run=dry_run))
+    else:
+        # Its files are tasks of their own, each with its retries.
+        report = logs.ingest(context, at, spread=spread)
     _tell("loss-report", "\n".join(f"- {line}" for line in report.lines()))
     return report
 
@@ -165,5 +196,7 @@ FLOWS: dict[str, Any] = {
     "promote": promote_flow,
     "rollback": rollback_flow,
     "improve": improve_flow,
+    "costs": costs_flow,
+    "probe": probe_flow,
 }
 """What can be run by name and scheduled."""

@@ -8,7 +8,6 @@ from features.table import Table
 from models.encoders import Teacher
 from pipelines import logs
 from pipelines.context import Context
-from pipelines.lake import Lake
 from pipelines.teaching import sentence_transformer
 from pipelines.train import NotEnough
 
@@ -18,7 +17,7 @@ def table(context: Context, as_of: datetime) -> Table:
 
     Raises NotEnough where the lake holds no interaction up to then.
     """
-    lake = Lake(context.workspace.lake)
+    lake = context.lake
     interactions = lake.interactions(until=as_of.date())
     if not len(interactions):
         raise NotEnough(
@@ -26,7 +25,7 @@ def table(context: Context, as_of: datetime) -> Table:
             "configuration and run `python -m pipelines ingest`, or write some with `python -m pipelines replay`"
         )
     names = tuple(candidate.name for candidate in logs.candidates(context)) or None
-    return joins.table(interactions, lake.feedback(), as_of, names)
+    return joins.table(interactions, lake.feedback(), as_of, names, context.settings.signals)
 
 
 def teacher(context: Context) -> Teacher | None:

@@ -1,104 +1,67 @@
 """Logs into the lake: read, checked, de-duplicated, written whole, and every record accounted for."""
 
-import glob
-from collections import Counter
+import contextlib
+import gc
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
-from beastmode.candidates import Candidate
-from features.costs import prices
-from features.formats import FORMATS, HEAD, FormatError, detect, expect
-from features.formats.events import Event, Note, Rating, Refusal, Row, Source, Waiting
+from features.prices import PriceBook
+from pipelines.chunks import Making, Told
+from pipelines.keeping import Keeping, StorePrompts
 from pipelines.lake import Lake
-from pipelines.loading import Batch, Loader
+from pipelines.loading import Loader
+from pipelines.loss import LossReport
+from pipelines.readings import Reading, Spread, here, spread_over
+from pipelines.sources import IngestError, Log, SourceSettings, logs
+from pipelines.watermarks import Watermarks
 
-CHARS = 64_000_000
-"""A chunk is written early when its prompts are longer than this, so that memory stays bounded."""
+__all__ = ["IngestError", "IngestSettings", "LossReport", "SourceSettings", "ingest"]
 
-
-class IngestError(ValueError):
-    """Logs that cannot be ingested: names the source, the file and the remedy."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceSettings:
-    """Where logs of one deployment lie, and how to read them."""
-
-    path: str
-    """A file or a pattern such as `logs/*.jsonl`."""
-    format: str = "auto"
-    deployment: str = "default"
-    """Part of every event's identity: the same log under another name is another log."""
-    columns: dict[str, str] = field(default_factory=dict)
-    """Our column name -> the log's, for tables."""
+MARK_SECONDS = 10.0
+"""How often, at most, watermarks are written between two files; the last ones always are."""
+MOST_REASONS = 10
+SELDOM = (200_000, 50, 50)
+"""Allocations between two searches for cycles, and how many of those between two longer ones."""
+LEAST_KEY = 16
+"""Characters of the key of the hashes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSettings:
-    """What to read, and how much of it to hold in memory at a time."""
+    """What to read, what of it to keep, and how much to hold in memory at a time."""
 
     sources: tuple[SourceSettings, ...] = ()
     chunk_rows: Annotated[int, Ge(1)] = 20_000
     wait_seconds: Annotated[float, Gt(0)] = 60.0
     """How long to wait for another ingest to finish."""
+    store_prompts: StorePrompts = "redacted"
+    """Prompts as they are (full), without secrets (redacted), or their hashes alone (hashed)."""
+    hash_key_env: str | None = None
+    """The environment variable with the key of the hashes; without a key the hash of a short prompt can be guessed."""
+    runner: Literal["here", "threads", "processes", "dask"] = "here"
+    """Where files are read: in the process that writes the lake, or as Prefect tasks, a file each."""
+    dask_address: str | None = None
+    """Of a Dask scheduler; a cluster of local processes is started where there is none."""
+    reread: bool = False
+    """Read every file from its beginning, whatever was read before: rows that the lake has are duplicates."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossReport:
-    """What became of every record that was read."""
-
-    files: int = 0
-    read: int = 0
-    """Records of interactions, and refused or torn ones; words of feedback are counted apart."""
-    written: int = 0
-    duplicate: int = 0
-    merged: int = 0
-    """Gateway records of calls that the journal holds."""
-    quarantined: int = 0
-    waiting: int = 0
-    unpriced: int = 0
-    """Among the written, as the following are."""
-    without_prompt: int = 0
-    truncated: int = 0
-    truncated_chars: int = 0
-    without_propensity: int = 0
-    failures: int = 0
-    feedback_read: int = 0
-    feedback_written: int = 0
-    feedback_duplicate: int = 0
-    feedback_quarantined: int = 0
-    reasons: tuple[tuple[str, int], ...] = ()
-    """Why records were refused, the most frequent first."""
-    notes: tuple[str, ...] = ()
-    """What the readers assumed."""
-
-    @property
-    def adds_up(self) -> bool:
-        """Whether every record is accounted for."""
-        here = self.written + self.duplicate + self.merged + self.quarantined + self.waiting
-        words = self.feedback_written + self.feedback_duplicate + self.feedback_quarantined
-        return self.read == here and self.feedback_read == words
-
-    def lines(self) -> tuple[str, ...]:
-        """Return the report as lines to print."""
-        told = [
-            f"read {self.read:,} records of {self.files} files = {self.written:,} written "
-            f"+ {self.duplicate:,} duplicate + {self.merged:,} merged + {self.quarantined:,} quarantined "
-            f"+ {self.waiting:,} waiting",
-            f"of the written: {self.unpriced:,} unpriced, {self.without_prompt:,} without prompt, "
-            f"{self.truncated:,} truncated ({self.truncated_chars:,} characters lost), "
-            f"{self.without_propensity:,} without propensity, {self.failures:,} failed",
-            f"feedback: read {self.feedback_read:,} = {self.feedback_written:,} written "
-            f"+ {self.feedback_duplicate:,} duplicate + {self.feedback_quarantined:,} quarantined",
-        ]
-        told += [f"refused {count:,} times: {reason}" for reason, count in self.reasons]
-        told += [f"note: {note}" for note in self.notes]
-        return tuple(told)
+    def keeping(self) -> Keeping:
+        """Return what may be kept of prompts; raises IngestError where the key's variable is not set."""
+        if self.store_prompts != "hashed" or self.hash_key_env is None:
+            return Keeping(self.store_prompts)
+        key = os.environ.get(self.hash_key_env)
+        if not key:
+            raise IngestError(f"ingest.hash_key_env = {self.hash_key_env!r}: no such variable; set it to a secret")
+        if len(key) < LEAST_KEY:
+            raise IngestError(f"ingest.hash_key_env = {self.hash_key_env!r}: shorter than {LEAST_KEY} characters")
+        return Keeping(self.store_prompts, key.encode())
 
 
 def ingest(
@@ -106,119 +69,104 @@ def ingest(
     lake_root: Path | str,
     at: datetime,
     *,
-    candidates: Sequence[Candidate] = (),
+    prices: PriceBook | None = None,
     progress: Callable[[int], None] | None = None,
+    dry_run: bool = False,
+    spread: Spread | None = None,
 ) -> LossReport:
     """Read every source into the lake and return what became of each record.
 
-    `at` is the moment of reading; `candidates` bring the prices; `progress` is called with the number of records
-    since its last call. Running it again, after success or a kill, adds only what is missing. Raises IngestError
-    where there is nothing to read or a file is of no readable format (found before anything is written), and
-    LakeBusyError where another ingest keeps the lake too long.
+    `at` is the moment of reading; `prices` are the catalogue's and the public list's, and without them costs are as
+    the log has them; `progress` is called with the number of records
+    since its last call. `dry_run` writes nothing. `spread` reads the files in tasks, a file each; the lake is the
+    same. Running it again, after success or a kill, adds only what is missing. Raises IngestError where there is
+    nothing to read or a file is of no readable format (as far as its first bytes tell, before anything is written),
+    and LakeBusyError where another ingest keeps the lake too long.
     """
     if at.tzinfo is None:
         raise IngestError(f"at = {at.isoformat()} has no time zone; give the moment of reading in UTC")
-    files = list(_files(settings.sources))
-    if not files:
-        raise IngestError("ingest: no sources; name at least one in [[ingest.sources]] with its path")
-    lake = Lake(Path(lake_root))
-    tally: Counter[str] = Counter(files=len(files))
-    reasons: Counter[str] = Counter()
-    notes: list[str] = []
-    with lake.writing(settings.wait_seconds):
-        loader = Loader(lake, prices(candidates), at)
-        # The journal comes first, so that what a gateway saw of the same calls is merged into it.
-        for path, source, name in sorted(files, key=lambda f: f[2] != "journal"):
-            if name is None:
-                notes.append(f"{path} is empty")
-                continue
-            said = Source(source.deployment, at, source.columns)
-            batch = Batch()
-            with path.open("rb") as stream:
-                try:
-                    for event in FORMATS[name].read(stream, said):
-                        _take(event, name, batch, tally, reasons, notes, path)
-                        if batch.records >= settings.chunk_rows or batch.chars >= CHARS:
-                            batch = _flush(loader, batch, source.deployment, name, tally, progress)
-                except FormatError as error:
-                    raise IngestError(f"{path}: {error}") from error
-            _flush(loader, batch, source.deployment, name, tally, progress)
-    if not tally["read"] and not tally["feedback_read"]:
-        listed = ", ".join(str(path) for path, _, _ in files[:3])
+    found = logs(settings.sources)
+    lake = Lake(lake_root)
+    keeping = settings.keeping()
+    priced = PriceBook(listed=False) if prices is None else prices
+    storage = lake.storage
+    with contextlib.nullcontext() if dry_run else lake.writing(settings.wait_seconds), _seldom_collected():
+        marks = Watermarks() if settings.reread else Watermarks.read(storage)
+        readings = [Reading(log, _making(log, settings.chunk_rows, at, priced, keeping), marks) for log in found]
+        loader = Loader(lake, dry=dry_run)
+        told, unchanged, resumed, marked = Told(), 0, False, time.monotonic()
+        walk = here(readings) if spread is None or dry_run else spread_over(spread, readings, storage)
+        for reading, chunks in walk:
+            for chunk in chunks:
+                chunk.told.counts.update(loader.load(chunk, reading.log.format or ""))
+                told.add(chunk.told)
+                if progress is not None and chunk.records:
+                    progress(chunk.records)
+            unchanged += reading.unchanged
+            resumed |= reading.resumed
+            if reading.marked is not None:
+                marks.known.update([reading.marked])
+                if not dry_run and time.monotonic() - marked > MARK_SECONDS:
+                    marks.write(storage)
+                    marked = time.monotonic()
+        if not dry_run:
+            marks.write(storage)
+    if not told.counts["read"] and not told.counts["feedback_read"] and not resumed:
+        listed = ", ".join(log.url for log in found[:3])
         raise IngestError(f"nothing to read: {listed} hold no record; check that the application writes its log there")
+    return _report(told, found, unchanged, dry_run, keeping)
+
+
+@contextlib.contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Let Python look for cycles seldom: records hold none, and the search takes an eighth of the time of a reading."""
+    before = gc.get_threshold()
+    gc.set_threshold(*SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _making(log: Log, rows: int, at: datetime, priced: PriceBook, keeping: Keeping) -> Making:
+    return Making(
+        deployment=log.source.deployment,
+        log_format=log.format or "",
+        place=log.url,
+        at=at,
+        rows=rows,
+        prices=priced,
+        keeping=keeping,
+    )
+
+
+def _report(told: Told, found: Sequence[Log], unchanged: int, dry_run: bool, keeping: Keeping) -> LossReport:
     known = {f.name for f in fields(LossReport)}
-    counts = {name: count for name, count in tally.items() if name in known}
-    return LossReport(**counts, reasons=tuple(reasons.most_common(10)), notes=tuple(dict.fromkeys(notes)))
+    counts = {name: count for name, count in told.counts.items() if name in known}
+    return LossReport(
+        **counts,
+        files=len(found),
+        unchanged=unchanged,
+        redacted=sum(told.secrets.values()),
+        dry_run=dry_run,
+        formats=_formats(found),
+        reasons=tuple((keeping.text(said), count) for said, count in told.reasons.most_common(MOST_REASONS)),
+        others=tuple(told.others.most_common(MOST_REASONS)),
+        secrets=tuple(told.secrets.most_common()),
+        notes=tuple(keeping.text(note) for note in dict.fromkeys(told.notes)),
+    )
 
 
-def _files(sources: Sequence[SourceSettings]) -> Iterator[tuple[Path, SourceSettings, str | None]]:
-    """Yield each file with its source and format; the format of an empty file is None."""
-    for source in sources:
-        found = [Path(path) for path in sorted(glob.glob(source.path, recursive=True)) if Path(path).is_file()]
-        if not found:
-            raise IngestError(f"source {source.deployment!r}: no file matches {source.path!r}; check the path")
-        for path in found:
-            with path.open("rb") as stream:
-                head = stream.read(HEAD)
-            try:
-                if source.format != "auto":
-                    expect(source.format, head or b"{}") if head.strip() else None
-                    name = source.format if head.strip() else None
-                else:
-                    name = detect(head)[0] if head.strip() else None
-            except FormatError as error:
-                raise IngestError(f"{path}: {error}") from error
-            yield path, source, name
-
-
-def _take(
-    event: Event,
-    log_format: str,
-    batch: Batch,
-    tally: Counter[str],
-    reasons: Counter[str],
-    notes: list[str],
-    path: Path,
-) -> None:
-    match event:
-        case Row():
-            tally["read"] += 1
-            batch.add_row(event)
-        case Rating():
-            tally["feedback_read"] += 1
-            batch.ratings.append(event.feedback)
-        case Refusal():
-            # A refusal that takes no record stands beside a good row: only its rating was refused.
-            of_feedback = log_format == "feedback" or event.lines == 0
-            tally["feedback_read" if of_feedback else "read"] += 1
-            tally["feedback_quarantined" if of_feedback else "quarantined"] += 1
-            reasons[_without_value(event.reason)] += 1
-            batch.refusals.append(event)
-        case Waiting():
-            tally["read"] += 1
-            tally["waiting"] += 1
-            notes.append(f"{path}, record {event.line}: {event.reason}")
-        case Note():
-            notes.append(f"{path}: {event.text}")
-    batch.records += 1
-
-
-def _without_value(reason: str) -> str:
-    """Return a reason without the value in it, so that like refusals are counted together."""
-    head, _, remedy = reason.partition(": ")
-    return f"{head.partition(' = ')[0]}: {remedy}" if " = " in head else reason
-
-
-def _flush(
-    loader: Loader,
-    batch: Batch,
-    deployment: str,
-    log_format: str,
-    tally: Counter[str],
-    progress: Callable[[int], None] | None,
-) -> Batch:
-    """Write a batch, count what became of it, and return an empty one."""
-    tally.update(loader.load(batch, deployment, log_format))
-    if progress is not None and batch.records:
-        progress(batch.records)
-    return Batch()
+def _formats(found: Sequence[Log]) -> tuple[str, ...]:
+    """Return a line for each format that was found, with the doubt that is left."""
+    groups: dict[str, list[Log]] = {}
+    for log in found:
+        if log.format is not None:
+            groups.setdefault(log.format, []).append(log)
+    lines = []
+    for name, group in groups.items():
+        least = min(group, key=lambda log: log.sure)
+        files = "1 file" if len(group) == 1 else f"{len(group)} files"
+        set_by = "" if least.source.format == "auto" else ", as configured"
+        lines.append(f"{files} read as {name}{set_by or f', {least.sure:.0%} sure'}: {least.url}")
+    return tuple(lines)

@@ -1,116 +1,107 @@
-"""One batch of read records into the lake: what it holds already is left out, the rest is written by day."""
+"""Chunks into the lake: what it holds already is left out, the rest is written by day."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from collections import Counter
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from beastmode.candidates import Price
-from beastmode.interactions import Feedback, Interaction
-from features.formats.events import Refusal, Row
-from pipelines.identities import Seen, hashed, keys
-from pipelines.lake import KEYS, WHEN, Lake, feedback_table, interactions_table, quarantine_table
-
-
-@dataclass(slots=True)
-class Batch:
-    """Records that have been read and not written yet."""
-
-    rows: list[Row] = field(default_factory=list)
-    ratings: list[Feedback] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    records: int = 0
-    chars: int = 0
-
-    def add_row(self, row: Row) -> None:
-        """Take a row, and count what its prompt weighs."""
-        self.rows.append(row)
-        self.chars += row.interaction.prompt_chars or 0
+from pipelines.chunks import Chunk
+from pipelines.columns import KEYS, WHEN
+from pipelines.identities import Keys, Seen, hashed
+from pipelines.lake import Lake
 
 
 class Loader:
-    """Writes batches into a lake whose lock is held, each record once."""
+    """Writes chunks into a lake whose lock is held, each record once."""
 
-    def __init__(self, lake: Lake, prices: Mapping[str, Price], at: datetime) -> None:
-        self.lake, self.prices, self.at = lake, prices, at
+    def __init__(self, lake: Lake, *, dry: bool = False) -> None:
+        """`dry` goes through all the motions and writes nothing."""
+        self.lake, self.dry = lake, dry
         self.seen = {table: Seen(lake, table) for table in KEYS}
         self.journalled = Seen(lake, "interactions", "request_id", ("format", "journal"))
 
-    def load(self, batch: Batch, deployment: str, log_format: str) -> Counter[str]:
-        """Write a batch and return the counts that the loss report names."""
+    def load(self, chunk: Chunk, log_format: str) -> Counter[str]:
+        """Write a chunk and return the counts that the loss report names."""
         told: Counter[str] = Counter()
-        days: dict[date, list[Row]] = defaultdict(list)
-        for row in batch.rows:
-            days[row.interaction.at.date()].append(row)
-        for day, rows in sorted(days.items()):
-            told.update(self._rows(day, rows, log_format))
-        if batch.ratings:
-            written = self._append("feedback", feedback_table(batch.ratings))
-            told["feedback_written"] += written
-            told["feedback_duplicate"] += len(batch.ratings) - written
-        if batch.refusals:
-            self._append("quarantine", quarantine_table(batch.refusals, deployment, log_format, self.at))
+        for day, rows in _days(chunk.interactions, "interactions"):
+            told.update(self._interactions(day, chunk.interactions.take(rows), chunk.truncated[rows], log_format))
+        for day, rows in _days(chunk.feedback, "feedback"):
+            written = self._new("feedback", day, chunk.feedback.take(rows))
+            told.update(feedback_written=written, feedback_duplicate=len(rows) - written)
+        for day, rows in _days(chunk.quarantine, "quarantine"):
+            self._new("quarantine", day, chunk.quarantine.take(rows))
         return told
 
-    def _rows(self, day: date, rows: list[Row], log_format: str) -> Counter[str]:
-        told: Counter[str] = Counter()
-        identities = keys([row.interaction.event_id for row in rows])
-        fresh = ~self.seen["interactions"].has(day, identities)
-        fresh &= _first(identities)
-        told["duplicate"] += int((~fresh).sum())
-        calls = hashed([row.interaction.request_id for row in rows])
-        if log_format != "journal":
-            merged = fresh & self.journalled.has(day, calls)
-            told["merged"] += int(merged.sum())
-            fresh &= ~merged
-        new = [row for row, keep in zip(rows, fresh, strict=True) if keep]
-        if not new:
+    def _interactions(self, day: date, rows: pa.Table, truncated: NDArray[np.int64], log_format: str) -> Counter[str]:
+        identities = Keys.of(rows["event_id"])
+        fresh = ~self.seen["interactions"].has(day, identities) & identities.first()
+        told = Counter(duplicate=int((~fresh).sum()))
+        if not fresh.any():
             return told
-        table = interactions_table([row.interaction for row in new], self.prices)
-        self.lake.append("interactions", day, table)
-        self.seen["interactions"].add(day, identities[fresh])
+        new, cut = (rows, truncated) if fresh.all() else (rows.filter(pa.array(fresh)), truncated[fresh])
         if log_format == "journal":
-            self.journalled.add(day, calls[fresh])
-        told.update(_counts(new, table))
+            self._append("interactions", day, new, identities.take(fresh))
+            self.journalled.add(day, hashed(new["request_id"].to_pylist()))
+        elif self.journalled.any(day):
+            merged = self.journalled.has(day, hashed(new["request_id"].to_pylist()))
+            self._append("interactions", day, _prompts_once(new, merged), identities.take(fresh))
+            told["merged"] = int(merged.sum())
+            new, cut = new.filter(pa.array(~merged)), cut[~merged]
+        else:
+            self._append("interactions", day, new, identities.take(fresh))
+        told.update(_counts(new, cut))
         return told
 
-    def _append(self, table: str, rows: pa.Table) -> int:
-        """Write what a table does not hold yet, by day, and return how many rows that is."""
-        written = 0
-        days = pc.cast(rows[WHEN[table]], pa.date32())
-        for day in sorted(pc.unique(days).to_pylist()):
-            part = rows.filter(pc.equal(days, pa.scalar(day, pa.date32())))
-            identities = keys(part[KEYS[table]].to_pylist())
-            fresh = ~self.seen[table].has(day, identities) & _first(identities)
-            if fresh.any():
-                self.lake.append(table, day, part.filter(pa.array(fresh)))
-                self.seen[table].add(day, identities[fresh])
-                written += int(fresh.sum())
-        return written
+    def _new(self, table: str, day: date, rows: pa.Table) -> int:
+        """Write what a table does not hold yet, and return how many rows that is."""
+        identities = Keys.of(rows[KEYS[table]])
+        fresh = identities.first()
+        # A record is refused again on every day on which it is read again.
+        for held in {day, *self.lake.days(table)} if table == "quarantine" else {day}:
+            fresh &= ~self.seen[table].has(held, identities)
+        if fresh.any():
+            self._append(table, day, rows.filter(pa.array(fresh)), identities.take(fresh))
+        return int(fresh.sum())
+
+    def _append(self, table: str, day: date, new: pa.Table, identities: Keys) -> None:
+        if not self.dry:
+            self.lake.append(table, day, new)
+        self.seen[table].add(day, identities)
 
 
-def _first(identities: "np.ndarray") -> "np.ndarray":
-    """Return where each identity stands for the first time."""
-    first = np.zeros(len(identities), dtype=bool)
-    first[np.unique(identities, return_index=True)[1]] = True
-    return first
+def _prompts_once(rows: pa.Table, merged: NDArray[np.bool_]) -> pa.Table:
+    """Return rows without the prompts of calls that the journal holds: it has them, and is what tables are made of.
+
+    The rows themselves are kept: a tool's feedback may speak of them by its own id.
+    """
+    column = rows.schema.get_field_index("messages")
+    said = pc.if_else(pa.array(~merged), rows["messages"].combine_chunks(), pa.scalar(None, pa.string()))
+    return rows.set_column(column, rows.schema.field(column), said)
 
 
-def _counts(new: list[Row], table: pa.Table) -> Counter[str]:
-    def known(row: Interaction) -> bool:
-        return row.messages is not None or row.prompt_sha256 is not None
+def _days(rows: pa.Table, table: str) -> list[tuple[date, NDArray[np.int64]]]:
+    """Return the days of a table's rows, in order, and which rows are theirs."""
+    if not len(rows):
+        return []
+    days = pc.cast(rows[WHEN[table]], pa.date32()).cast(pa.int32()).to_numpy()
+    found, codes = np.unique(days, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(codes))[:-1])
+    epoch = date(1970, 1, 1).toordinal()
+    return [(date.fromordinal(epoch + int(day)), part) for day, part in zip(found, parts, strict=True)]
 
-    rows = [row.interaction for row in new]
+
+def _counts(new: pa.Table, truncated: NDArray[np.int64]) -> Counter[str]:
+    unknown = pc.and_(pc.is_null(new["messages"]), pc.is_null(new["prompt_sha256"]))
     return Counter(
         written=len(new),
-        unpriced=table["cost_usd"].null_count,
-        without_prompt=sum(not known(row) for row in rows),
-        truncated=sum(row.truncated_chars > 0 for row in new),
-        truncated_chars=sum(row.truncated_chars for row in new),
-        without_propensity=sum(row.propensity is None for row in rows),
-        failures=sum(row.status != "success" for row in rows),
+        unpriced=new["cost_usd"].null_count,
+        without_prompt=pc.sum(unknown).as_py() or 0,
+        truncated=int((truncated > 0).sum()),
+        truncated_chars=int(truncated.sum()),
+        without_propensity=new["propensity"].null_count,
+        failures=len(new) - (pc.sum(pc.equal(new["status"], "success")).as_py() or 0),
     )

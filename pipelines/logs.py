@@ -2,16 +2,18 @@
 
 import os
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from beastmode.candidates import Candidate
+from features.prices import PriceBook
 from pipelines import catalogue
 from pipelines.context import Context
 from pipelines.ingest import LossReport
 from pipelines.ingest import ingest as read_logs
 from pipelines.progress import counts
+from pipelines.readings import Spread
 from pipelines.replay import ReplayResult, ReplaySettings
 from pipelines.replay import replay as write_world
 from pipelines.settings import CONFIGS, Paths, Settings, SettingsError
@@ -41,24 +43,40 @@ def missing(context: Context) -> bool:
     return context.settings.replay is not None and not (context.workspace.logs / "candidates.json").is_file()
 
 
-def ingest(context: Context, at: datetime) -> LossReport:
-    """Read the configured logs into the lake; `at` is the moment of reading."""
+def ingest(context: Context, at: datetime, *, dry_run: bool = False, spread: Spread | None = None) -> LossReport:
+    """Read the configured logs into the lake; `at` is the moment of reading. A dry run writes nothing."""
     settings = context.settings.ingest
     sources = tuple(
         replace(source, path=_place(source.path, context.settings.paths, context.workspace))
         for source in settings.sources
     )
-    known = candidates(context)
     with counts("ingest", "records") as show:
         return read_logs(
-            replace(settings, sources=sources), context.workspace.lake, at, candidates=known, progress=show
+            replace(settings, sources=sources),
+            context.lake.root,
+            at,
+            prices=book(context),
+            progress=show,
+            dry_run=dry_run,
+            spread=spread,
         )
 
 
 def candidates(context: Context) -> tuple[Candidate, ...]:
     """Return the catalogue: the configured file, else what the replayed world wrote, else nothing."""
+    today = datetime.now(UTC).date()
+    return tuple(entry.candidate(today) for entry in entries(context))
+
+
+def book(context: Context) -> PriceBook:
+    """Return the dated prices of the catalogue, with the public list behind them."""
+    return catalogue.book(entries(context))
+
+
+def entries(context: Context) -> tuple[catalogue.Entry, ...]:
+    """Return the blocks of the catalogue, or none where neither the settings nor a world have one."""
     path = catalogue_path(context.settings, context.workspace)
-    return catalogue.read(path) if context.settings.catalogue or path.is_file() else ()
+    return catalogue.entries(path) if context.settings.catalogue or path.is_file() else ()
 
 
 def catalogue_path(settings: Settings, workspace: Workspace) -> Path:

@@ -192,3 +192,20 @@ def traffic(shares: Mapping[str, Floats], candidates: Sequence[str]) -> Figure:
     axes.set_xlim(0, 1)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
+
+
+def daily_spend(
+    days: Sequence[str], usd: Floats, ahead: Sequence[str], middle: Floats, low: Floats, high: Floats
+) -> Figure:
+    """Draw what each day cost, (n,) US dollars, and the forecast of the days after, (h,) with its interval."""
+    figure, axes = _figure(8.4, 3.4, "What a day costs, and what the next ones may")
+    axes.bar(range(len(days)), usd, color=CHAMPION, width=0.8)
+    places = np.arange(len(days), len(days) + len(ahead))
+    axes.fill_between(places, low, high, color=OURS, alpha=0.2, lw=0)
+    axes.plot(places, middle, color=OURS, lw=1.4)
+    names = [*days, *ahead]
+    ticks = range(0, len(names), max(1, len(names) // 8))
+    axes.set_xticks(list(ticks), [names[place] for place in ticks])
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("US dollars", color=INK)
+    return figure

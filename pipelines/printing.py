@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.compare import Compared
+from pipelines.costs import Costs
 from pipelines.improve import Improvement
 from pipelines.ingest import LossReport
+from pipelines.probe import Probed
 from pipelines.promote import Promotion
 from pipelines.settings import Settings
 from pipelines.train import Training
@@ -17,7 +19,7 @@ EXAMPLE = "Write a function that merges two sorted lists, and say what its compl
 
 def told(flow: str, result: Any, settings: Settings) -> Iterator[str]:
     """Yield the lines that a flow's result is worth."""
-    if isinstance(result, LossReport):
+    if isinstance(result, LossReport | Probed):
         yield from result.lines()
     elif isinstance(result, Training):
         yield f"trained {result.bundle.name} on {result.train_rows:,} requests; MLflow run {result.run_id}"
@@ -26,6 +28,8 @@ def told(flow: str, result: Any, settings: Settings) -> Iterator[str]:
         yield from _verdict(result)
     elif isinstance(result, Promotion):
         yield from _service(result, settings)
+    elif isinstance(result, Costs):
+        yield from (*result.sentences, f"report: {result.path}", f"MLflow run: {result.run_id}")
     elif isinstance(result, Improvement):
         yield from (f"mended: {line}" for line in result.mended)
         if result.first is not None:

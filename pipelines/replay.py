@@ -13,7 +13,7 @@ from annotated_types import Ge
 
 from beastmode.records import Request
 from features.formats import FORMATS, feedback
-from features.formats.litellm_text import restored, truncated
+from features.formats.litellm.text import restored, truncated
 from features.outcomes import catalogue, outcomes
 from features.table import Floats, Table
 from features.worlds.latency import Hosts, measured

@@ -11,13 +11,17 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from beastmode.objective import Objective
+from features.budgets import Budget
+from features.signals import Signal
 from models import comparison, recipes
+from models.guarantee import Settings as Guarantee
 from pipelines.ingest import IngestSettings
+from pipelines.probe_settings import ProbeSettings
 from pipelines.replay import ReplaySettings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
-FlowName = Literal["ingest", "train-selector", "compare", "promote", "rollback", "replay", "improve"]
+FlowName = Literal["ingest", "train-selector", "compare", "promote", "rollback", "replay", "improve", "costs", "probe"]
 
 
 class SettingsError(ValueError):
@@ -35,6 +39,8 @@ class Paths(Section):
 
     root: Path = Path("workspace")
     """Everything that the flows write: logs, lake, store, tracking databases, reports."""
+    lake: str | None = None
+    """Where the lake lies, a folder or a URL that fsspec knows; `lake` below the root where it is None."""
     data: Path | None = None
     """Outcome tables and arrival traces for worlds that replay them; BEASTMODE_DATA where it is None."""
     embeddings: Path | None = None
@@ -89,12 +95,18 @@ class Settings(Section):
     replay: ReplaySettings | None = None
     """The world whose log is learned from; None where the logs are an application's own."""
     ingest: IngestSettings = IngestSettings()
+    signals: tuple[Signal, ...] = ()
+    """What each signal of feedback says of quality; without a word of it, numbers in [0, 1] are qualities."""
     split: Split = Split()
     recipe: recipes.Settings = recipes.Settings()
     gate: comparison.Settings = comparison.Settings()
+    guarantee: Guarantee | None = None
+    """The quality guarantee that the held-out requests are to certify; none is asked for where it is None."""
     teacher: Literal["none", "sentence-transformers"] = "none"
     """Whose embeddings the static encoder learns from; `sentence-transformers` needs the extra `embeddings`."""
     tracking: Tracking = Tracking()
+    budget: Budget = Budget()
+    probe: ProbeSettings = ProbeSettings()
     schedules: tuple[Schedule, ...] = ()
 
 
@@ -141,7 +153,7 @@ def flat(settings: BaseModel) -> dict[str, str]:
     """Return every setting as `section.key` -> text: what a tracked run shows as its parameters.
 
     >>> flat(Paths())
-    {'root': 'workspace', 'data': 'None', 'embeddings': 'None'}
+    {'root': 'workspace', 'lake': 'None', 'data': 'None', 'embeddings': 'None'}
     """
     return dict(_leaves(settings.model_dump(mode="json"), ""))
 

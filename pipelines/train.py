@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from beastmode.scorers import Constant
 from features.outcomes import fingerprint
 from features.splits import by_time
 from features.table import Table
-from models import exporting, recipes
+from models import exporting, guarantee, recipes
 from models.encoders import Teacher
 from models.recipes import Progress, Trained
+from models.usage import usual_amounts
 from models.values import NEVER
 from pipelines.context import Context
-from pipelines.settings import Split
+from pipelines.settings import Settings, Split
 from pipelines.tracking import BUNDLE, Run, moment, trials
 
 IDENTITY = "identity.json"
@@ -99,7 +100,8 @@ def train_selector(
         run.keep("training_report.json", _plain(trained.report))
         trials(context.tracker, run, trained.report.get("trials", ()), settings.tracking.nested_trials)
         common: dict[str, Any] = {"created": as_of.isoformat(), "training": about, "evaluation": dict(trained.metrics)}
-        bundle = exporting.bundle(trained, name=name, mlflow_run_id=run.run_id, **common)
+        bundle = _certified(run, exporting.bundle(trained, name=name, mlflow_run_id=run.run_id, **common), trained,
+                            parts.test, settings)  # fmt: skip
         baseline = None
         if trained.baseline is not None:
             baseline = _logged(run, exporting.baseline_bundle(trained, name=f"{name}-knn", **common), BASELINE)
@@ -121,12 +123,24 @@ def train_selector(
     )  # fmt: skip
 
 
+def _certified(run: Run, bundle: Bundle, trained: Trained, test: Table, settings: Settings) -> Bundle:
+    """Return the bundle with the quality guarantee that the held-out rows certify, where one is asked for."""
+    if settings.guarantee is None:
+        return bundle
+    steps = guarantee.ladder(trained.rehearsal, trained.objective, settings.guarantee)
+    known = guarantee.certify(steps, bundle, test, trained.reference, settings.guarantee, settings.seed)
+    figures = {name: value for name, value in known.to_json().items() if isinstance(value, int | float)}
+    run.metrics({f"guarantee/{name}": value for name, value in figures.items()})
+    run.tag({"guarantee": known.sentence})
+    return replace(bundle, guarantee=known)
+
+
 def single(trained: Trained, train: Table, name: str, common: dict[str, Any]) -> Bundle:
     """Return the bundle that sends every request to the best single candidate of the training rows."""
     column = train.candidates.index(str(trained.report["best_single"]))
-    means = [_means(values) for values in (train.quality, train.output_tokens, train.latency_ms)]
+    scorer = Constant(_means(train.quality), *usual_amounts(train))
     return Bundle(
-        name=name, candidates=trained.candidates, encoder=trained.encoder, scorer=Constant(*means),
+        name=name, candidates=trained.candidates, encoder=trained.encoder, scorer=scorer,
         policy=Greedy(incumbent=column, margin=NEVER), objective=trained.objective,
         code_version=exporting.code_version(), **common,
     )  # fmt: skip
@@ -150,7 +164,7 @@ def _log_data(context: Context, run: Run, parts: Parts, as_of: datetime) -> dict
             "from": str(table.at.min()) if len(table) else None,
             "until": str(table.at.max()) if len(table) else None,
         }
-        run.dataset(f"lake, {role}", fingerprint(table), context.workspace.lake.as_uri(), facts, role)
+        run.dataset(f"lake, {role}", fingerprint(table), context.lake.storage.url, facts, role)
         if role == "training":
             about = {**facts, "sha256": fingerprint(table), "as_of": as_of.isoformat()}
     return about

@@ -1,6 +1,21 @@
-"""The kinds of log that can be read, each in one file, and how to tell them apart."""
+"""The kinds of log that can be read, each a module or a package of its own, and how to tell them apart."""
 
-from features.formats import feedback, generic, journal, litellm
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from features.formats import (
+    feedback,
+    generic,
+    helicone,
+    journal,
+    langfuse,
+    litellm,
+    matrix,
+    mlflow,
+    openai,
+    otel,
+    tensorzero,
+)
 from features.formats.events import (
     Event,
     Format,
@@ -10,6 +25,7 @@ from features.formats.events import (
     Reader,
     Refusal,
     Row,
+    Skipped,
     Source,
     Waiting,
     Writer,
@@ -18,6 +34,13 @@ from features.formats.events import (
 FORMATS: dict[str, Format] = {
     "journal": journal.FORMAT,
     "litellm": litellm.FORMAT,
+    "langfuse": langfuse.FORMAT,
+    "helicone": helicone.FORMAT,
+    "openai": openai.FORMAT,
+    "tensorzero": tensorzero.FORMAT,
+    "matrix": matrix.FORMAT,
+    "otel": otel.FORMAT,
+    "mlflow": mlflow.FORMAT,
     "feedback": feedback.FORMAT,
     "table": generic.FORMAT,
 }
@@ -25,6 +48,11 @@ FORMATS: dict[str, Format] = {
 
 HEAD = 2**16
 """Bytes of a log's beginning that tell its format."""
+
+
+def read(name: str, stream: BinaryIO, source: Source) -> Iterator[Event]:
+    """Yield what a log of a format holds; raises FormatError, and KeyError for an unknown name."""
+    return FORMATS[name].read(stream, source)
 
 
 def detect(head: bytes) -> tuple[str, float]:
@@ -59,9 +87,11 @@ __all__ = [
     "Reader",
     "Refusal",
     "Row",
+    "Skipped",
     "Source",
     "Waiting",
     "Writer",
     "detect",
     "expect",
+    "read",
 ]

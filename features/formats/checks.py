@@ -11,7 +11,7 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """An earlier moment is a wrong unit or a missing value."""
 CLOCK_SKEW = timedelta(days=1)
 """How far a log's clock may run ahead of the reader's."""
-PURPOSES = ("serve", "probe", "shadow", "canary", "warm")
+PURPOSES = ("serve", "probe", "judge", "shadow", "canary", "warm")
 STATUSES = ("success", "failure", "cancelled", "unknown")
 SOURCES = ("logged", "reconstructed", "unknown")
 LONGEST_MS = 30 * 86_400_000.0

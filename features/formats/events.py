@@ -1,9 +1,9 @@
-"""What a reader says of each record of a log: a row, a rating, a refusal, a record to wait for, or a note."""
+"""What a reader says of each record of a log: a row, a rating, a refusal, one to skip or to wait for, or a note."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from beastmode.interactions import Feedback, Interaction
@@ -19,6 +19,10 @@ class Source:
     """The moment of reading, with its time zone: what lies after it cannot have happened."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Our column name -> the log's, for formats that take a map."""
+    start: datetime = datetime(2020, 1, 1, tzinfo=UTC)
+    """The moment of the first record of a log that has none, such as a benchmark's."""
+    shape: str | None = None
+    """How the records lie in the file, as `tabular.kind` names it; told by the first bytes where it is None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,10 @@ class Row:
     """How many of the log's records it took."""
     truncated_chars: int = 0
     """Characters of the prompt that the log's writer left out."""
+    line: int = 0
+    """Where in the log it began."""
+    joined: int = 0
+    """How many more records became part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,19 @@ class Refusal:
     digest: str
     """sha256 of the whole record: its identity in the quarantine."""
     lines: int = 1
+    of_call: bool = False
+    """Whether it was a call although `lines` is 0, because its line holds several."""
+    kind: str = ""
+    """The reason without the value that was wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A record that belongs in such a log but answers no prompt: a tool's span, an embedding."""
+
+    line: int
+    reason: str
+    lines: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +90,7 @@ class Note:
     text: str
 
 
-Event = Row | Rating | Refusal | Waiting | Note
+Event = Row | Rating | Refusal | Skipped | Waiting | Note
 Reader = Callable[[BinaryIO, Source], Iterator[Event]]
 Writer = Callable[[BinaryIO, Iterable[Interaction]], None]
 
@@ -84,12 +105,16 @@ class Format:
     write: Writer | None = None
     cannot_carry: frozenset[str] = frozenset()
     """Fields of an interaction that are lost when it is written and read again."""
+    resumes: bool = False
+    """Whether its records, one a line, can be read from the middle of a file on."""
 
 
 class FormatError(ValueError):
     """A log that is not of the format it is said to be, or of no format that is known."""
 
 
+GRACE = timedelta(hours=1)
+"""What began longer ago and was never ended has no end to come."""
 RAW_CHARS = 4096
 """How much of a refused record the quarantine keeps."""
 

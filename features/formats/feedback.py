@@ -11,12 +11,12 @@ from features.formats.rows import feedback, refusal
 from features.formats.tabular import kind, records
 from features.formats.values import Impossible
 
-COLUMNS = ("request_id", "signal", "value", "at", "received_at", "source", "supersedes")
+COLUMNS = ("request_id", "trace_id", "signal", "value", "label", "at", "received_at", "source", "supersedes")
 
 
 def read(stream: BinaryIO, source: Source) -> Iterator[Event]:
     """Yield the ratings of a feedback file."""
-    for item in records(stream):
+    for item in records(stream, source.shape):
         if item.values is None:
             yield item.event()
             continue
@@ -49,4 +49,4 @@ def sniff(head: bytes) -> float:
     return 0.9 if has and not any(name in first for name in other) else 0.0
 
 
-FORMAT = Format(read=read, sniff=sniff)
+FORMAT = Format(read=read, sniff=sniff, resumes=True)

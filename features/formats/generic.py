@@ -3,17 +3,16 @@
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, BinaryIO
 
-from beastmode.errors import ERROR_TYPES, classify
 from beastmode.interactions import Feedback, Interaction
 from features.formats import feedback
 from features.formats.columns import TIMES, Columns, choose
 from features.formats.events import Event, Format, FormatError, Note, Rating, Row, Source
-from features.formats.rows import interaction, plain, refusal
+from features.formats.failures import error_type
+from features.formats.rows import interaction, opinion, plain, refusal
 from features.formats.tabular import Record, kind, records
 from features.formats.values import Impossible, moment, number
 
@@ -41,6 +40,8 @@ def read(stream: BinaryIO, source: Source) -> Iterator[Event]:
     if {"startTime", "spend", "call_type"} <= set(sample[0]) and not source.columns:
         # A Parquet file's first bytes do not tell; LiteLLM's zeros would be taken for costs and latencies here.
         raise FormatError("this table has the columns of LiteLLM's spend logs; set format = 'litellm'")
+    if {"model", "score"} <= set(sample[0]) and {"prompt_id", "sample_id"} & set(sample[0]) and not source.columns:
+        raise FormatError("this table has the columns of a benchmark, which has no moments; set format = 'matrix'")
     columns = choose(sample, source.columns)
     missing = [ours for ours in ("at", "model_served") if ours not in columns.names]
     if missing == ["model_served"] and {"plan", "model_requested"} & set(columns.names):
@@ -75,7 +76,7 @@ def _events(item: Record, columns: Columns, source: Source) -> Iterator[Event]:
     except Impossible as error:
         yield refusal(item.line, error, raw, item.lines)
         return
-    yield Row(row, lines=item.lines)
+    yield Row(row, lines=item.lines, line=item.line)
     if quality is not None and quality != "":
         yield _rating(item, quality, row, source, raw)
 
@@ -115,33 +116,21 @@ def _outcome(known: dict[str, Any]) -> None:
     status = "success" if word in SUCCESS else "failure" if word in FAILURE else word
     known["status"] = status
     if status == "failure":
-        known["error_type"] = kind if kind in ERROR_TYPES else _error_type(kind, message, code, word)
+        known["error_type"] = error_type(kind, message, code, word)
         # A gateway that could not price a failure writes zero.
         known["cost_logged_usd"] = known.get("cost_logged_usd") or None
     elif status == "success":
         known["error_type"] = known["error_message"] = None
 
 
-def _error_type(kind: object, message: object, code: int | None, word: str) -> str:
-    if code is None and str(kind).isdigit():
-        code = int(str(kind))
-    # A class name may stand in any of these: `ReadTimeout`, `openai.RateLimitError`.
-    named = [str(name) for name in (kind, message, word) if name and re.fullmatch(r"[A-Za-z_.]+", str(name))]
-    found = [classify(name.title() if name.islower() else name, code, str(message or "")).name for name in named]
-    found.append(classify(None, code, str(message or "")).name)
-    return next((name for name in found if name != "provider_unknown"), "provider_unknown")
-
-
 def _rating(item: Record, quality: object, row: Interaction, source: Source, raw: bytes) -> Event:
     at = row.at + timedelta(milliseconds=row.latency_ms or 0)
     try:
-        if isinstance(quality, str) and quality.strip().lower() in ("true", "false"):
-            quality = quality.strip().lower() == "true"
-        value = number("quality", float(quality) if isinstance(quality, bool) else quality, high=1.0)
+        value, label = opinion("quality", quality)
     except Impossible as error:
         return refusal(item.line, error, raw, 0)
     rating = Feedback(
-        request_id=row.request_id, signal="score", value=value or 0.0, at=at, received_at=at, source="table"
+        request_id=row.request_id, signal="score", value=value, label=label, at=at, received_at=at, source="table"
     )
     return Rating(rating, lines=0)
 

@@ -3,16 +3,13 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, BinaryIO
 
 from beastmode.interactions import Interaction
-from features.formats.events import Event, Format, Rating, Refusal, Row, Source, Waiting
+from features.formats.events import GRACE, Event, Format, Rating, Refusal, Row, Source, Waiting
 from features.formats.rows import feedback, interaction, lines, plain, refusal
 from features.formats.values import Impossible, moment, record
 
-GRACE = timedelta(hours=1)
-"""A call that began longer ago and never ended was cut off with its process."""
 PROCESS_ENDED = "router_process_ended"
 OUTCOME = (
     "status",
@@ -41,6 +38,8 @@ class _Open:
     line: int
     raw: bytes
     known: dict[str, Any]
+    since: int
+    """The line of the oldest call that was under way then: what waits is read again from there."""
     lines: int = 1
 
 
@@ -77,7 +76,8 @@ def _line(at: int, raw: bytes, known: dict[str, Any], running: dict[str, _Open],
     elif kind == "begin":
         before = running.get(native)
         if before is None:
-            running[native] = _Open(at, raw, known)
+            since = next(iter(running.values())).since if running else at
+            running[native] = _Open(at, raw, known, since)
         elif before.known == known:
             before.lines += 1
         else:
@@ -104,7 +104,7 @@ def _never_ended(begun: _Open, source: Source) -> Row | Refusal | Waiting:
     try:
         when = moment("at", begun.known.get("at"))
         if when is not None and source.at - when <= GRACE:
-            return Waiting(begun.line, f"decision {native!r} may still be running", begun.lines)
+            return Waiting(begun.since, f"decision {native!r} may still be running", begun.lines)
         lost = {**begun.known, "status": "unknown", "error_type": PROCESS_ENDED}
         lost["error_message"] = "the process ended before the call did"
         return Row(interaction(lost, "journal", source, native), lines=begun.lines)
@@ -138,4 +138,4 @@ def sniff(head: bytes) -> float:
     return 0.99 if any(kind in first for kind in kinds) else 0.0
 
 
-FORMAT = Format(read=read, sniff=sniff, write=write, cannot_carry=frozenset({"event_id", "format"}))
+FORMAT = Format(read=read, sniff=sniff, write=write, cannot_carry=frozenset({"event_id", "format"}), resumes=True)

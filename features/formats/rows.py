@@ -1,6 +1,7 @@
 """What the formats share: walking a log's records, and building a checked interaction or rating from one."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime
@@ -23,9 +24,11 @@ from features.formats.values import (
 
 LONGEST_LINE = 64 * 2**20
 """Bytes. A longer record is refused rather than held in memory."""
+LONGEST_LABEL = 200
+"""Characters. A longer word of feedback is a comment, of which the beginning is kept."""
 _TEXTS = (
-    "request_id", "decision_id", "parent_request_id", "session_id", "tenant", "unit", "prompt_sha256", "arm",
-    "sticky_from", "policy", "bundle_sha256", "model_requested", "model_served", "provider", "status", "purpose",
+    "request_id", "decision_id", "parent_request_id", "trace_id", "session_id", "tenant", "unit", "prompt_sha256",
+    "arm", "sticky_from", "policy", "bundle_sha256", "model_requested", "model_served", "provider", "status", "purpose",
     "propensity_source", "error_type", "error_message", "cost_source", "cache_tier",
 )  # fmt: skip
 _COUNTS = (
@@ -53,7 +56,8 @@ def refusal(line: int, reason: object, raw: bytes | str, count: int = 1) -> Refu
     """Return a refusal with as much of the record as the quarantine keeps."""
     whole = (raw if isinstance(raw, bytes) else raw.encode("utf-8", "replace")).rstrip(b"\r\n")
     kept = whole[: 4 * RAW_CHARS].decode("utf-8", "replace")[:RAW_CHARS]
-    return Refusal(line, str(reason), kept, hashlib.sha256(whole).hexdigest(), count)
+    kind = reason.kind if isinstance(reason, Impossible) else str(reason)
+    return Refusal(line, str(reason), kept, hashlib.sha256(whole).hexdigest(), count, kind=kind)
 
 
 def names(field: str, value: object) -> tuple[str, ...] | None:
@@ -69,6 +73,8 @@ def names(field: str, value: object) -> tuple[str, ...] | None:
 def probabilities(field: str, value: object) -> dict[str, float] | None:
     """Return P(plan name) from a JSON object, or from a JSON string of one."""
     known = mapping(field, value)
+    if all(type(v) is float and 0 <= v <= 1 for v in known.values()):
+        return dict(known) or None
     return {str(k): number(f"{field}[{k}]", v) or 0.0 for k, v in known.items()} or None
 
 
@@ -157,20 +163,25 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
 """Column -> how a log's value becomes ours; every column that a log may fill."""
 
 
-def interaction(known: Mapping[str, Any], log_format: str, source: Source, native: str) -> Interaction:
+def interaction(
+    known: Mapping[str, Any], log_format: str, source: Source, native: str, parsed: Mapping[str, Any] | None = None
+) -> Interaction:
     """Return a checked interaction from values by column name; raises Impossible naming what cannot be true.
 
-    `native` is the log's own identity of the record. Columns that no interaction has raise too.
+    `native` is the log's own identity of the record. Columns that no interaction has raise too. `parsed` are values
+    that the reader made by the parsers of these columns, or by those that they call; where both have one `known` wins.
     """
-    values: dict[str, Any] = {}
+    values = {} if parsed is None else {name: value for name, value in parsed.items() if value is not None}
     for name, value in known.items():
         if value is None:
             continue
         parse = PARSERS.get(name)
-        if parse is None:
+        if parse is text and type(value) is str and value:
+            # Most columns are words, which are what they are.
+            values[name] = value
+        elif parse is None:
             raise Impossible(name, value, "no interaction has such a field")
-        read = parse(name, value)
-        if read is not None:
+        elif (read := parse(name, value)) is not None:
             values[name] = read
     for name in ("at", "request_id"):
         if name not in values:
@@ -193,15 +204,16 @@ def _complete(values: dict[str, Any]) -> None:
 
 
 def feedback(known: Mapping[str, Any], source: Source) -> Feedback:
-    """Return a checked rating; raises Impossible. Without `received_at` it was received when it was given."""
-    request_id = text("request_id", known.get("request_id"))
-    if request_id is None:
-        raise Impossible("request_id", None, "feedback joins by request id")
-    value = known.get("value")
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        value = value.strip().lower() == "true"
-    score = number("value", float(value) if isinstance(value, bool) else value, high=1.0)
-    if score is None:
+    """Return a checked word of feedback; raises Impossible. Without `received_at` it was received when it was given.
+
+    A value may be a number on any scale, a boolean, or a word, which is kept as the label.
+    """
+    request_id, trace_id = text("request_id", known.get("request_id")), text("trace_id", known.get("trace_id"))
+    if request_id is None and trace_id is None:
+        raise Impossible("request_id", None, "feedback joins by request id, or by trace id")
+    value, label = opinion("value", known.get("value"))
+    label = label or text("label", known.get("label"))
+    if value is None and label is None:
         raise Impossible("value", None, "leave out feedback without a value")
     at = moment_needed("at", known.get("at"))
     received = moment("received_at", known.get("received_at")) or at
@@ -211,10 +223,26 @@ def feedback(known: Mapping[str, Any], source: Source) -> Feedback:
         raise Impossible("received_at", received.isoformat(), f"lies before the feedback at {at.isoformat()}")
     return Feedback(
         request_id=request_id,
+        trace_id=trace_id,
+        event_id=text("event_id", known.get("event_id")),
         signal=text("signal", known.get("signal")) or "score",
-        value=score,
+        value=value,
+        label=label,
         at=at,
         received_at=received,
         source=text("source", known.get("source")),
         supersedes=text("supersedes", known.get("supersedes")),
     )
+
+
+def opinion(field: str, value: object) -> tuple[float | None, str | None]:
+    """Return the number or the word of a signal; booleans, also as text, are 1 and 0."""
+    if isinstance(value, str):
+        word = value.strip()
+        if word.lower() in ("true", "false"):
+            return float(word.lower() == "true"), None
+        try:
+            value = float(word) if word else None
+        except ValueError:
+            return None, word[:LONGEST_LABEL]
+    return number(field, float(value) if isinstance(value, bool) else value, low=-math.inf), None

@@ -1,10 +1,11 @@
 """Walk the records of a table, whether it is CSV, JSON lines, a JSON array or Parquet."""
 
+import codecs
 import csv
 import json
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -39,7 +40,10 @@ class Record:
 
 
 def kind(head: bytes) -> str:
-    """Return csv, lines, array or parquet from a table's first bytes; raises FormatError for what is no table."""
+    """Return csv, lines, spread (an object over many lines), array or parquet from a table's first bytes.
+
+    Raises FormatError for what is no table.
+    """
     if head.startswith(b"PAR1"):
         return "parquet"
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
@@ -49,15 +53,17 @@ def kind(head: bytes) -> str:
         )
     if head.startswith((b"\x1f\x8b", b"PK\x03\x04", b"(\xb5/\xfd")):
         raise FormatError("this file is compressed; unpack it first")
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    return {b"{": "lines", b"[": "array"}.get(start, "csv")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] == b"{":
+        return "spread" if b"\n" in start and start.split(b"\n", 1)[0].strip() == b"{" else "lines"
+    return "array" if start[:1] == b"[" else "csv"
 
 
-def records(stream: BinaryIO) -> Iterator[Record]:
+def records(stream: BinaryIO, shape: str | None = None) -> Iterator[Record]:
     """Yield the records of a table of any kind; the stream must be seekable."""
     head = stream.read(4096)
     stream.seek(0)
-    walk = {"parquet": _parquet, "csv": _csv, "lines": _lines, "array": _array}[kind(head)]
+    walk = {"parquet": _parquet, "csv": _csv, "lines": _lines, "spread": _spread, "array": _array}[shape or kind(head)]
     yield from walk(stream)
 
 
@@ -157,22 +163,32 @@ def _csv_record(taken: list[tuple[int, bytes, bool]], values: dict[str, Any], pr
     return Record(taken[0][0], raw, known, problem, torn=problem is TORN_CSV, lines=used)
 
 
-def _array(stream: BinaryIO) -> Iterator[Record]:
-    """Yield the elements of a JSON array, holding one element and a block at a time."""
+def _spread(stream: BinaryIO) -> Iterator[Record]:
+    """Yield the objects of a file that holds them one after another, each spread over lines for people to read."""
+    for item in _array(stream, inside=False):
+        yield replace(item, lines=sum(bool(line.strip()) for line in item.raw.split(b"\n")))
+
+
+def _array(stream: BinaryIO, inside: bool = True) -> Iterator[Record]:
+    """Yield the elements of a JSON array, or objects that stand in none, holding one and a block at a time."""
     decoder, at, number = json.JSONDecoder(), 0, 0
-    held = stream.read(BLOCK).decode("utf-8-sig", "replace").lstrip()[1:]
+    # A block may end in the middle of a character.
+    feed = codecs.getreader("utf-8-sig")(stream, "replace")
+    held = feed.read(BLOCK).lstrip()[int(inside) :]
     step = BLOCK
     while True:
-        held = held[at:].lstrip().removeprefix(",").lstrip()
+        held = held[at:].lstrip()
+        if inside:
+            held = held.removeprefix(",").lstrip()
+            if held.startswith("]"):
+                return
         at = 0
-        if held.startswith("]"):
-            return
         try:
             _, at = decoder.raw_decode(held)
         except (json.JSONDecodeError, RecursionError):
             at = 0
-        # A number or word at the very end of what is held may go on in the next block.
-        if at and at < len(held):
+        # A number or word at the very end of what is held may go on in the next block; an object may not.
+        if at and (at < len(held) or not inside):
             number += 1
             raw = held[:at].encode("utf-8", "replace")
             try:
@@ -182,13 +198,13 @@ def _array(stream: BinaryIO) -> Iterator[Record]:
             step = BLOCK
             continue
         at = 0
-        more = stream.read(step)
+        more = feed.read(step)
         if not more:
-            number += 1
-            yield Record(number, held.encode("utf-8", "replace"), None, TORN, torn=True)
+            if held or inside:
+                yield Record(number + 1, held.encode("utf-8", "replace"), None, TORN, torn=True)
             return
         step *= 2
-        held += more.decode("utf-8", "replace")
+        held += more
         if len(held) > LONGEST_LINE:
             number += 1
             problem = f"element {number} of the array is broken, and what follows it cannot be found; use JSON lines"

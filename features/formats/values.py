@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from beastmode.records import Message, Request
 
 LARGEST = 2**53
@@ -17,6 +19,8 @@ class Impossible(ValueError):
     """A value that cannot be true: names the field, the value and the remedy."""
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
+        self.kind = f"{field}: {remedy}"
+        """The same without the value, so that like ones can be counted together and prompts are not shown."""
         shown = repr(value)
         super().__init__(f"{field} = {shown[:77] + '...' if len(shown) > 80 else shown}: {remedy}")
 
@@ -30,6 +34,14 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 def parse(line: bytes) -> Any:
     """Return the JSON value of one line; raises ValueError with the reason."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        # The standard library says where it is broken, and reads the lone surrogates that orjson refuses.
+        return _parse_slowly(line)
+
+
+def _parse_slowly(line: bytes) -> Any:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -65,6 +77,8 @@ def record(line: bytes) -> dict[str, Any]:
 
 def text(field: str, value: object) -> str | None:
     """Return a string, or None for null and the empty string."""
+    if type(value) is str:
+        return value or None
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -76,6 +90,8 @@ def text(field: str, value: object) -> str | None:
 
 def number(field: str, value: object, *, low: float = 0.0, high: float = math.inf) -> float | None:
     """Return a finite number of [low, high], or None for null and the empty string."""
+    if type(value) is float and low <= value <= high and -LARGEST <= value <= LARGEST:
+        return value
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -85,10 +101,10 @@ def number(field: str, value: object, *, low: float = 0.0, high: float = math.in
             raise Impossible(field, value, "expected a number") from error
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Impossible(field, value, "expected a number")
-    if isinstance(value, int) and abs(value) > LARGEST:
-        raise Impossible(field, value, "too large to be true")
     if not math.isfinite(value):
         raise Impossible(field, value, "must be finite; leave it out where it is unknown")
+    if abs(value) > LARGEST:
+        raise Impossible(field, value, "too large to be true")
     if not low <= value <= high:
         span = f"at least {low:g}" if high >= LARGEST else f"in [{low:g}, {high:g}]"
         raise Impossible(field, value, f"must be {span}; leave it out where it is unknown")
@@ -97,7 +113,7 @@ def number(field: str, value: object, *, low: float = 0.0, high: float = math.in
 
 def count(field: str, value: object) -> int | None:
     """Return a whole number of tokens or characters, not negative, or None where there is none."""
-    if type(value) is int and 0 <= value <= LARGEST:
+    if value is None or (type(value) is int and 0 <= value <= LARGEST):
         return value
     known = number(field, value, high=LARGEST)
     if known is None:
@@ -109,6 +125,8 @@ def count(field: str, value: object) -> int | None:
 
 def mapping(field: str, value: object) -> dict[str, Any]:
     """Return a JSON object, also where the log holds it as a string; empty where there is none."""
+    if type(value) is dict:
+        return value
     if isinstance(value, str) and value.strip():
         try:
             value = parse(value.encode("utf-8", "replace"))
@@ -121,6 +139,8 @@ def mapping(field: str, value: object) -> dict[str, Any]:
     return value
 
 
+DATE_DIGITS = 8
+"""So many digits are a compact date, more are an epoch."""
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
@@ -129,12 +149,14 @@ def moment(field: str, value: object) -> datetime | None:
     if value is None or value == "":
         return None
     if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return _in_utc(value)
+    if isinstance(value, str) and len(value) > DATE_DIGITS and value.isdecimal():
+        # Milliseconds as text would pass for a compact date and time.
+        value = int(value)
     if isinstance(value, str):
         try:
             # Nanoseconds, as some logs have them, are more than a datetime holds.
-            known = datetime.fromisoformat(_FRACTION.sub(r"\1", value.strip()) if len(value) > 26 else value)
-            return known.replace(tzinfo=UTC) if known.tzinfo is None else known.astimezone(UTC)
+            return _in_utc(datetime.fromisoformat(_FRACTION.sub(r"\1", value.strip()) if len(value) > 27 else value))
         except (ValueError, OverflowError):
             try:
                 value = float(value)
@@ -147,6 +169,12 @@ def moment(field: str, value: object) -> datetime | None:
         if 0 <= value < 1e11 * unit:
             return datetime.fromtimestamp(value / unit, UTC)
     raise Impossible(field, value, "is no moment since 1970, in seconds or in nanoseconds")
+
+
+def _in_utc(known: datetime) -> datetime:
+    if known.tzinfo is UTC:
+        return known
+    return known.replace(tzinfo=UTC) if known.tzinfo is None else known.astimezone(UTC)
 
 
 def messages(field: str, value: object) -> tuple[Message, ...] | None:
@@ -165,7 +193,7 @@ def messages(field: str, value: object) -> tuple[Message, ...] | None:
     if isinstance(value, Mapping):
         return messages(field, value.get("messages")) if value else None
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        if all(isinstance(item, Mapping) for item in value):
+        if all(type(item) is dict or isinstance(item, Mapping) for item in value):
             return tuple(value) or None
         if all(isinstance(item, str) for item in value):
             return ({"role": "user", "content": "\n".join(value)},)

@@ -12,17 +12,19 @@ from models import tuning
 from models.examples import ENOUGH, Examples
 from models.fitted import Fitted, Judge, Learning
 from models.prototypes import Memory
-from models.ridge import PENALTIES
+from models.rivalry import explained
 from models.selectors import constant
 from models.selectors.neighbours import kernels
-from models.usage import fit_usage
+from models.usage import crossed_usage, fit_usage
 from models.values import Gain
-from models.workbench import Weights, Workbench, rivalry
+from models.workbench import Weights, Workbench
 
 Floats = NDArray[np.float64]
 
 MOST = 1.5
 """The largest multiple of a part's weight that is tried."""
+PROVEN = 2.0
+"""Paired standard errors by which a tuned blend must beat plain least squares."""
 
 
 def train(known: Examples, settings: Learning, seed: int, study: Any = None) -> Fitted:
@@ -40,23 +42,26 @@ def _train(known: Examples, settings: Learning, seed: int, study: Any, only: str
     if memory is None:
         return constant.train(known, settings, seed)
     bench = Workbench.of(known, memory, nearest_kernel(memory), settings, seed)
-    usage = fit_usage(known.table, bench.forests.verbosity)
-    amounts = usage.predict(bench.forests.verbosity, known.table.input_tokens)
-    weights = bench.committee(only)
+    spoken, lengths = bench.forests.spoken, bench.forests.lengths
+    usage = fit_usage(known.table, spoken, lengths)
+    amounts = crossed_usage(known.table, known.fold, spoken, lengths)
+    weights = bench.weigh(only)
     trials: list[dict[str, Any]] = []
     if only is None and settings.trials:
         judge = Judge.of(known, amounts, settings.caution)
         weights, trials = _tune(bench, judge, weights, settings, seed, study)
     report = {
-        "temperature": bench.kernel.temperature,
-        "nearest": bench.kernel.nearest,
+        "temperature": bench.near.kernel.temperature,
+        "nearest": bench.near.kernel.nearest,
+        "reach": bench.near.reach,
         "prototypes": len(memory.whole.centre),
-        "penalties": list(PENALTIES),
+        "penalty": bench.ridge.penalty,
         "weights": weights.report(),
         "trials": trials,
         "feature_importance": bench.forests.importance(known.names),
     }
-    return Fitted(bench.scorer(weights, usage), Predicted(bench.quality(weights), *amounts), report)
+    mix = bench.mix(weights)
+    return Fitted(bench.scorer(mix, usage), Predicted(bench.quality(mix), *amounts), report)
 
 
 def _tune(
@@ -65,11 +70,11 @@ def _tune(
     """Return the weights to serve, and all trials.
 
     A trial multiplies what each part says of differences. The one of the highest lower bound takes the place of plain
-    least squares only where it beats it, paired, beyond the same doubt: picked among many, it looks better than it is.
+    least squares only where it beats it beyond more doubt: picked among many, it looks better than it is.
     """
 
     def said(weights: Weights) -> Floats:
-        return bench.quality(weights)[judge.rows]
+        return bench.quality(bench.mix(weights))[judge.rows]
 
     def score(trial: Any) -> float:
         _, gain = judge.margin(said(fitted.told_apart(*(trial.suggest_float(name, 0.0, MOST) for name in PARTS))))
@@ -80,19 +85,10 @@ def _tune(
     parameters, trials = tuning.tune(score, settings.trials, seed, study, named)
     best = fitted.told_apart(**{name: float(parameters[name]) for name in PARTS})
     ahead = Gain.of(judge.earned(said(best)) - judge.earned(said(fitted)))
-    return (best if ahead.lower(judge.caution) > 0 else fitted), trials
+    return (best if ahead.lower(PROVEN) > 0 else fitted), trials
 
 
 def nearest_kernel(memory: Memory) -> Kernel:
-    """Return the kernel whose out-of-fold word explains most of the differences between rivals.
-
-    By squares and not by policy value, which on few rows prefers whatever kernel was lucky.
-    """
-    known, rows = memory.known, np.flatnonzero(memory.known.judged)
-    truth = rivalry(known, known.excess[rows])
-    explained = []
-    for kernel in kernels(memory):
-        said = rivalry(known, memory.smooth(kernel, rows))
-        along = max(float((said * truth).sum()), 0.0)
-        explained.append((along**2 / max(float((said**2).sum()), 1e-12), kernel))
-    return max(explained, key=lambda pair: pair[0])[1]
+    """Return the kernel whose out-of-fold word explains most of the differences between rivals."""
+    rows = np.flatnonzero(memory.known.judged)
+    return max(kernels(memory), key=lambda kernel: explained(memory.known, memory.smooth(kernel, rows)))

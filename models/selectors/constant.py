@@ -8,13 +8,11 @@ from beastmode.scorers import Constant
 from beastmode.scoring import Predicted
 from models.examples import Examples
 from models.fitted import Fitted, Learning
-from models.usage import fit_usage
+from models.usage import crossed_usage, usual_amounts
 
 
 def train(known: Examples, settings: Learning, seed: int, study: Any = None) -> Fitted:
     """Fit candidate means; a candidate that was never observed is predicted as zero."""
-    n = len(known)
-    typical = np.nan_to_num(np.array([known.table.input_tokens.mean()]))
-    tokens, latency = fit_usage(known.table).predict(np.zeros(1), typical)
-    rows = (known.mean, tokens[0], latency[0])
-    return Fitted(Constant(*rows), Predicted(*(np.tile(row, (n, 1)) for row in rows)))
+    scorer = Constant(known.mean, *usual_amounts(known.table))
+    quality = np.tile(known.mean, (len(known), 1))
+    return Fitted(scorer, Predicted(quality, *crossed_usage(known.table, known.fold)))

@@ -1,7 +1,6 @@
 """Tuned nearest neighbours: the baseline that most routers of the literature do not beat."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,7 @@ from models.examples import ENOUGH, Examples
 from models.fitted import Fitted, Judge, Learning
 from models.prototypes import Memory
 from models.selectors import constant
-from models.usage import fit_usage
-from models.values import Gain
+from models.usage import crossed_usage, fit_usage
 
 Floats = NDArray[np.float64]
 
@@ -23,21 +21,36 @@ SHARES = (0.03, 0.06, 0.12, 0.25)
 TRUSTS = (0.5, 1.0, 1.25)
 
 
-def tune(memory: Memory, judge: Judge) -> tuple[Kernel, float, Gain]:
-    """Return the kernel and trust whose cross-validated policy value is highest, one standard error off it.
+def fit(known: Examples, settings: Learning, seed: int, tried: Sequence[tuple[Memory, Kernel]]) -> Fitted:
+    """Fit the memory, kernel and trust whose cross-validated policy value is highest, one standard error off it.
 
-    More doubt would choose the mean where differences are small, and a baseline must not be timid.
+    More doubt would choose the mean where differences are small, and a baseline must not be timid. The constant
+    selector where nothing is to be tried.
     """
-    mean = memory.known.mean
-    judge = replace(judge, caution=min(judge.caution, 1.0))
+    if known.judged.sum() < ENOUGH or not tried:
+        return constant.train(known, settings, seed)
+    usage = fit_usage(known.table)
+    amounts = crossed_usage(known.table, known.fold)
+    judge = Judge.of(known, amounts, min(settings.caution, 1.0))
     reached = -np.inf
-    for kernel in kernels(memory):
+    for memory, kernel in tried:
         excess = memory.smooth(kernel, judge.rows)
         for trust in TRUSTS:
-            _, gain = judge.margin(mean + trust * excess)
+            _, gain = judge.margin(known.mean + trust * excess)
             if gain.lower(judge.caution) > reached:
-                reached, best = gain.lower(judge.caution), (kernel, trust, gain)
-    return best
+                reached, best = gain.lower(judge.caution), (memory, kernel, trust, gain)
+    memory, kernel, trust, gain = best
+    excess = memory.smooth(kernel, np.arange(len(known)))
+    report = {
+        "temperature": kernel.temperature,
+        "nearest": kernel.nearest,
+        "trust": trust,
+        "prototypes": len(memory.whole.centre),
+        "gain": gain.mean,
+        "gain_se": gain.se,
+    }
+    scorer = Neighbours(memory.whole, kernel, trust, known.mean, usage)
+    return Fitted(scorer, Predicted(np.clip(known.mean + trust * excess, 0.0, 1.0), *amounts), report)
 
 
 def kernels(memory: Memory) -> Iterator[Kernel]:
@@ -50,19 +63,5 @@ def kernels(memory: Memory) -> Iterator[Kernel]:
 def train(known: Examples, settings: Learning, seed: int, study: Any = None) -> Fitted:
     """Tune and fit neighbours on prototypes; the constant selector where the examples are too few."""
     memory = Memory.of(known, settings.prototypes, seed) if known.judged.sum() >= ENOUGH else None
-    if memory is None:
-        return constant.train(known, settings, seed)
-    usage = fit_usage(known.table)
-    amounts = usage.predict(np.zeros(len(known)), known.table.input_tokens)
-    kernel, trust, gain = tune(memory, Judge.of(known, amounts, settings.caution))
-    scorer = Neighbours(memory.whole, kernel, trust, known.mean, usage)
-    excess = memory.smooth(kernel, np.arange(len(known)))
-    report = {
-        "temperature": kernel.temperature,
-        "nearest": kernel.nearest,
-        "trust": trust,
-        "prototypes": len(memory.whole.centre),
-        "gain": gain.mean,
-        "gain_se": gain.se,
-    }
-    return Fitted(scorer, Predicted(np.clip(known.mean + trust * excess, 0.0, 1.0), *amounts), report)
+    tried = [] if memory is None else [(memory, kernel) for kernel in kernels(memory)]
+    return fit(known, settings, seed, tried)

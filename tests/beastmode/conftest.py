@@ -58,6 +58,9 @@ def nearby() -> Neighbours:
     count = rng.integers(5, 20, size=16).astype(np.float64)
     excess = count[:, None] * rng.normal(scale=0.1, size=(16, 3))
     row = np.ones(3)
-    usage = Usage(5 * row, 0 * row, 100 * row, 2 * row, 0 * row)
+    around = np.array([5.0, 4.0, 4.8, 6.0, np.log(0.5), 0.0, np.log(2.0)])
+    usage = Usage(
+        5 * row, np.zeros((3, 0)), 100 * row, 2 * row, 0 * row, np.full((3, 1), 5.0), np.tile(around, (3, 1, 1))
+    )
     mean = np.array([0.6, 0.8, 0.7])
     return Neighbours(Prototypes(centre, count, excess, 0, len(NAMES)), Kernel(2.0, 8), 0.7, mean, usage)

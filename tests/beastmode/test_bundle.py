@@ -200,8 +200,16 @@ def fill(value: float) -> Any:
     return change
 
 
+def raised(column: int) -> Any:
+    def change(values: Any) -> Any:
+        return values + 0.01 * (np.arange(values.shape[-1]) == column)
+
+    return change
+
+
 HOSTILE = {
     "other format version": put("format_version", 99),
+    "the format before intervals": put("format_version", 1),
     "unknown encoder": put("encoder", "kind", "torch"),
     "unknown scorer": put("scorer", "kind", "magic"),
     "unknown policy": put("policy", "kind", "whim"),
@@ -236,6 +244,11 @@ HOSTILE = {
     "scorer shape": array("scorer.npz", "mean", lambda values: values[:-1]),
     "prototypes shape": array("scorer.npz", "centre", lambda values: values[:, :-1]),
     "prediction changed": array("scorer.npz", "mean", lambda values: values + 1e-3),
+    "longest lengths changed": array("scorer.npz", "usage_table", raised(3)),
+    "longest latencies changed": array("scorer.npz", "usage_table", raised(6)),
+    "knots shape": array("scorer.npz", "usage_knots", lambda values: values[:-1]),
+    "golden quantiles changed": array("golden.npz", "output_tokens_quantiles", fill(1.0)),
+    "golden quantiles shape": array("golden.npz", "latency_ms_quantiles", lambda values: values[:2]),
     "golden changed": array("golden.npz", "quality", fill(0.123)),
     "golden NaN": array("golden.npz", "encoding", fill(np.nan)),
     "golden shape": array("golden.npz", "encoding", lambda values: values[:-1]),
@@ -265,9 +278,9 @@ def test_what_an_attacker_rehashed_is_refused_by_what_it_says(written: Bundle, t
 @pytest.mark.parametrize(
     "text",
     [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": "beastmode-bundle"}',
-     b'{"format": "beastmode-bundle", "format_version": 1}', b'{"format": NaN}', b'{"format": 1e999}',
-     b'{"format": 1, "format": 2}', b'{"format": "beastmode-bundle", "format_version": 1, "files": {"a.npz": 3}}',
-     b'{"format": "beastmode-bundle", "format_version": 1, "files": {"a.npz": {"bytes": -1, "sha256": "x"}}}'],
+     b'{"format": "beastmode-bundle", "format_version": 2}', b'{"format": NaN}', b'{"format": 1e999}',
+     b'{"format": 1, "format": 2}', b'{"format": "beastmode-bundle", "format_version": 2, "files": {"a.npz": 3}}',
+     b'{"format": "beastmode-bundle", "format_version": 2, "files": {"a.npz": {"bytes": -1, "sha256": "x"}}}'],
 )  # fmt: skip
 def test_a_manifest_that_is_none(written: Bundle, tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "bundle"

@@ -40,6 +40,45 @@ def test_a_decision_holds_all_that_evaluates_it_later(bundle: Bundle, tmp_path: 
     assert decision.metadata()["candidates"] == ["small", "large", "seer"]
 
 
+def test_a_decision_tells_what_nine_answers_in_ten_lie_between(make_bundle: Any, nearby: Any) -> None:
+    decision = Router(make_bundle(scorer=nearby), seed=0).route("Why is the sky blue?" * 20)
+    input_tokens = decision.request.chars / 4
+    small, large, seer = decision.predictions
+    for known in (small, large, seer):
+        lengths = (known.output_tokens_low, known.output_tokens_median, known.output_tokens_high)
+        assert lengths == pytest.approx((np.exp(4.0), np.exp(4.8), np.exp(6.0)))
+        assert (known.latency_ms_low, known.latency_ms_high) == pytest.approx(
+            (known.latency_ms / 2, known.latency_ms * 2)
+        )
+        assert known.latency_ms_median == pytest.approx(known.latency_ms)
+    assert large.cost_usd_low == pytest.approx((2.0 * input_tokens + 8.0 * np.exp(4.0)) / 1e6)
+    assert large.cost_usd_high == pytest.approx((2.0 * input_tokens + 8.0 * np.exp(6.0)) / 1e6)
+    assert seer.cost_usd_low == seer.cost_usd == seer.cost_usd_high
+    assert decision.prediction is decision.predictions[("small", "large", "seer").index(decision.candidate)]
+
+
+def test_what_was_never_observed_has_no_interval(bundle: Bundle) -> None:
+    predictions = Router(bundle, seed=0).route("x").predictions
+    assert predictions[2].output_tokens is None
+    for known in predictions:
+        assert known.output_tokens_low is known.output_tokens_median is known.output_tokens_high is None
+        assert known.latency_ms_low is known.latency_ms_median is known.latency_ms_high is None
+    # Its answers cost the same whatever their length.
+    assert predictions[2].cost_usd_low == predictions[2].cost_usd_high == 0.002
+    assert predictions[0].cost_usd is not None
+    assert predictions[0].cost_usd_low is None
+
+
+def test_predictions_are_a_sequence_that_is_written_once(bundle: Bundle) -> None:
+    predictions = Router(bundle, seed=0).route("x").predictions
+    assert len(predictions) == 3
+    assert predictions[0] is predictions[0]
+    assert predictions[1:] == tuple(predictions)[1:]
+    assert predictions == Router(bundle, seed=1).route("x").predictions
+    assert predictions == tuple(predictions)
+    assert repr(predictions).startswith("(Prediction(candidate='small'")
+
+
 def test_the_endpoint_is_what_a_client_needs(bundle: Bundle) -> None:
     router = Router(bundle)
     decision = router.route("hi", allow=["large"])
@@ -355,6 +394,9 @@ def test_an_explanation_says_what_would_have_to_change(make_bundle: Any, nearby:
             chosen = Router(moved).route(text, allow=pair).candidate
             assert (chosen == row.prediction.candidate) is wins
     text_lines = str(explanation)
+    assert f"{best.prediction.latency_ms_low:.0f}..{best.prediction.latency_ms_high:.0f}" in text_lines
+    assert f"{best.prediction.cost_usd_low:.6f}..{best.prediction.cost_usd_high:.6f}" in text_lines
+    assert explanation.to_json()["rows"][0]["prediction"]["output_tokens_high"] == pytest.approx(np.exp(6.0))
     assert "flips at" in text_lines
     assert "incumbent: large, left only for more than 0.0100" in text_lines
     assert "mean" in explanation.contributions

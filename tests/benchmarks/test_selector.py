@@ -86,3 +86,47 @@ def test_a_benchmark_is_named_and_a_test_side_is_needed(tmp_path, capsys):
     assert all(name in said for name in COMMANDS)
     assert main(["selector", "--train", str(tmp_path / "a.parquet")]) == 2
     assert "--test FILE or --folds K" in capsys.readouterr().err
+
+
+def test_seeds_are_averaged_for_each_prompt(tmp_path, capsys):
+    frame(0, 360, models=2).to_parquet(tmp_path / "a.parquet")
+    options = ("--train", str(tmp_path / "a.parquet"), "--folds", "2", "--seeds")
+    both, first, second = (run(tmp_path, capsys, *options, *seeds) for seeds in (("0", "1"), ("0",), ("1",)))
+    assert both["n_test"] == 360
+    assert both["gain"] == pytest.approx((first["gain"] + second["gain"]) / 2)
+    assert both["by_seed"]["1"]["versus_knn"] == pytest.approx(second["versus_knn"])
+    # One prompt twice is not two observations.
+    assert both["knn_gain_se"] > 0.75 * min(first["knn_gain_se"], second["knn_gain_se"])
+    assert both["gain_low"] == pytest.approx(both["gain"] - 1.645 * both["gain_se"])
+
+
+def test_sets_are_found_by_name_and_pooled(tmp_path, capsys):
+    frame(0, 330).to_parquet(tmp_path / "a.parquet")
+    names = ["atlas-large", "atlas-small"]
+    sets = {
+        "all": {"file": "a.parquet", "models": sorted(frame(0, 1)["model"])},
+        "pair": {"file": "a.parquet", "models": names, "assumed_usd_per_request": {"atlas-large": 0.02}},
+    }
+    (tmp_path / "candidate_sets.json").write_text(json.dumps(sets))
+    found = run(tmp_path, capsys, "--set", "all", "pair", "--data", str(tmp_path), "--folds", "2")
+    assert list(found["sets"]) == found["versus_knn"]["sets"] == ["all", "pair"]
+    assert found["sets"]["pair"]["candidates"] == names
+    alike = found["versus_knn"]["sets_alike"]
+    each = [one["versus_knn"] for one in found["sets"].values()]
+    assert alike["mean"] == pytest.approx(np.mean(each))
+    alone = run(tmp_path, capsys, "--set", "pair", "--data", str(tmp_path), "--folds", "2")
+    assert alone["versus_knn"] == pytest.approx(found["sets"]["pair"]["versus_knn"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--train", "a.parquet"], "either --test"),
+        (["--folds", "2"], "either --train"),
+        (["--set", "none", "--folds", "2", "--data", "{}"], "no candidate set 'none'; known: some"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(tmp_path, capsys, options, message):
+    (tmp_path / "candidate_sets.json").write_text('{"some": {}}')
+    assert main(["selector", *(o.format(tmp_path) for o in options)]) == 2
+    assert message in capsys.readouterr().err

@@ -10,12 +10,15 @@ import pytest
 
 from beastmode.interactions import Feedback, Interaction
 from features.joins import table
+from features.prices import PriceBook
 from features.splits import by_time
 from features.table import Table
 from features.worlds.replay import WorldSettings
 from features.worlds.synthetic import SyntheticSettings, synthetic
 from features.worlds.world import World
-from pipelines.lake import feedback_table, interactions_table
+from pipelines.columns import feedback_table, interactions_table
+
+NO_PRICES = PriceBook(listed=False)
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -37,7 +40,7 @@ def word(request_id: str, value: float, hour: float, received: float | None = No
 
 
 def frames(rows: list[Interaction], words: list[Feedback]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return interactions_table(rows, {}).to_pandas(), feedback_table(words).to_pandas()
+    return interactions_table(rows, NO_PRICES).to_pandas(), feedback_table(words).to_pandas()
 
 
 def joined(rows: list[Interaction], words: list[Feedback], hours: float = 100.0, **known: Any) -> Table:

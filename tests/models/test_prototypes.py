@@ -52,7 +52,10 @@ def known_of(n=240):
 
 def test_sums_are_kept():
     known = known_of()
-    made = condense(known, known.judged, 30, 0)
+    condensed = condense(known, known.judged, 30, 0)
+    assert condensed is not None
+    made = condensed.prototypes
+    np.testing.assert_array_equal(np.bincount(condensed.label), made.weight)
     assert made.weight.sum() == len(known)
     np.testing.assert_allclose(made.excess.sum(axis=0), known.excess.sum(axis=0), atol=1e-4)
     np.testing.assert_allclose((made.centre * made.weight[:, None]).sum(axis=0), known.unit.sum(axis=0), atol=1e-4)

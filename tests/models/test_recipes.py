@@ -112,3 +112,24 @@ def test_progress_ends_at_one(table):
     )  # fmt: skip
     assert said == sorted(said)
     assert said[-1] == 1.0
+
+
+def test_lengths_and_costs_are_scored_out_of_fold(table, trained):
+    found = trained.metrics
+    assert found["cv_output_tokens_pinball_ratio"] + 2 * found["cv_output_tokens_pinball_ratio_se"] < 1
+    assert found["cv_output_tokens_pinball"] < found["cv_output_tokens_pinball_per_model"]
+    assert found["cv_output_tokens_coverage"] == pytest.approx(0.9, abs=0.03)
+    assert found["cv_output_tokens_r2_log"] > 0.1
+    assert found["cv_cost_ratio"] == pytest.approx(1, abs=0.05)
+    # The world tells no latency: nothing is said of how well it is foretold.
+    assert not any("latency" in name for name in found)
+
+
+def test_latencies_are_scored_where_they_were_seen(table):
+    rng = np.random.default_rng(0)
+    slow = (200 + 15 * table.output_tokens) * rng.lognormal(0, 0.2, table.output_tokens.shape)
+    timed = replace(table, latency_ms=slow).take(np.arange(600))
+    found = train(timed, SMALL, 0, candidates=catalogue(table), objective=Objective()).metrics
+    assert found["cv_latency_r2_log"] > 0.1
+    assert found["cv_latency_pinball_ratio"] < 1
+    assert found["cv_latency_coverage"] == pytest.approx(0.9, abs=0.03)

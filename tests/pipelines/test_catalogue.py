@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from beastmode.candidates import Candidate, Price
+from beastmode.candidates import Candidate, Price, Tier
 from pipelines import catalogue
 from pipelines.settings import SettingsError
 
@@ -72,6 +72,18 @@ WRONG = {
         '[[candidates]]\nname="a"\nprices=[{since=2024-01-01,per_request=1},{since=2024-01-01,per_request=2}]\n',
         r"same day",
     ),
+    "half a price": ('[[candidates]]\nname="a"\nprice={input_per_mtok=1}\n', r"output_per_mtok is missing; write 0"),
+    "tiers that fall": (
+        '[[candidates]]\nname="a"\nprice={input_per_mtok=1,output_per_mtok=1,tiers=['
+        "{above_input_tokens=9,input_per_mtok=1,output_per_mtok=1},"
+        "{above_input_tokens=8,input_per_mtok=1,output_per_mtok=1}]}\n",
+        r"\[9, 8\], must rise",
+    ),
+    "tiers of nothing": (
+        '[[candidates]]\nname="a"\nprice={per_request=1,tiers=['
+        "{above_input_tokens=9,input_per_mtok=1,output_per_mtok=1}]}\n",
+        r"below the first",
+    ),
     "price and prices": ('[[candidates]]\nname="a"\nprice={per_request=1}\nprices=[{per_request=1}]\n', r"both"),
     "another key": ('[[candidate]]\nname="a"\n', r"unknown key 'candidate'"),
     "no toml": ("[[", r"candidates.toml"),
@@ -97,7 +109,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_what_a_world_wrote_is_read_back(tmp_path: Path) -> None:
     import json
 
-    known = [Candidate("a", price=Price(1, 2), vision=True), Candidate("b", base_url="http://127.0.0.1:1/v1")]
+    tiered = Price(1, 2, 0.1, reasoning_per_mtok=3, tiers=(Tier(9, 2, 4, 0.2),))
+    known = [
+        Candidate("a", price=Price(1, 2), vision=True),
+        Candidate("c", price=tiered),
+        Candidate("b", base_url="http://127.0.0.1:1/v1"),
+    ]
     path = tmp_path / "candidates.json"
     path.write_text(json.dumps([candidate.to_json() for candidate in known]))
     assert list(catalogue.read(path)) == known
@@ -111,3 +128,29 @@ def test_the_catalogue_that_ships_is_sound() -> None:
         assert candidate.price.cost_usd(1000, 1000), "every candidate is priced"
     by_name = {candidate.name: candidate for candidate in found}
     assert by_name["gpt-4o"].price.input_per_mtok == 2.5
+
+
+def test_a_book_prices_by_the_day_of_the_call_and_looks_the_rest_up(dated: Path) -> None:
+    book = catalogue.book(dated)
+    for day, price in ((date(2024, 10, 1), 5), (date(2024, 10, 2), 2.5)):
+        quote = book.price("a", None, datetime(day.year, day.month, day.day, tzinfo=UTC))
+        assert quote is not None
+        assert (quote.price.input_per_mtok, quote.source) == (price, "catalogue")
+    assert book.price("a", None, datetime(2024, 5, 12, tzinfo=UTC)) is None, "nobody knows what it cost before"
+    listed = book.price("gpt-4o-mini", "openai", datetime(2026, 1, 1, tzinfo=UTC))
+    assert listed is not None
+    assert listed.source.startswith("genai-prices ")
+
+
+def test_prices_to_try_hold_at_all_times(dated: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(
+        '[[candidates]]\nname = "a"\nprices = [{ since = 2030-01-01, input_per_mtok = 9, output_per_mtok = 9 },'
+        " { since = 2029-01-01, input_per_mtok = 1, output_per_mtok = 1 }]\n"
+    )
+    book, at = catalogue.book(dated, other), datetime(2024, 6, 1, tzinfo=UTC)
+    first, second = book.price("a", None, at), book.price("b", None, at)
+    assert first is not None
+    assert second is not None
+    assert first.price == Price(9, 9)
+    assert second.price.per_request == 0.01, "what the file does not name stays"

@@ -11,12 +11,17 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from beastmode.candidates import Price
 from beastmode.interactions import Attempt, Interaction
-from pipelines.identities import Seen, hashed, keys
-from pipelines.lake import INTERACTIONS, Lake, LakeBusyError, interactions_table
+from features.prices import PriceBook
+from pipelines.columns import INTERACTIONS, interactions_table
+from pipelines.identities import Keys, Seen, hashed
+from pipelines.lake import Lake, LakeBusyError
 
+NO_PRICES = PriceBook(listed=False)
 DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -37,7 +42,7 @@ def test_what_is_written_is_read_with_all_that_is_nested(tmp_path: Path) -> None
     )  # fmt: skip
     lake = Lake(tmp_path)
     with lake.writing():
-        lake.append("interactions", DAY.date(), interactions_table([full, row(2)], {}))
+        lake.append("interactions", DAY.date(), interactions_table([full, row(2)], NO_PRICES))
     frame = lake.interactions()
     first = frame.iloc[0]
     assert json.loads(first["messages"]) == [{"role": "user", "content": "größe 北京"}]
@@ -60,7 +65,7 @@ def test_an_empty_lake_has_empty_tables(tmp_path: Path) -> None:
 
 
 def test_costs_come_from_the_catalogue_or_the_log_and_are_never_made_up() -> None:
-    prices = {"m": Price(input_per_mtok=1.0, output_per_mtok=2.0), "flat": Price(per_request=0.25)}
+    prices = PriceBook.of({"m": Price(input_per_mtok=1.0, output_per_mtok=2.0), "flat": Price(per_request=0.25)})
     rows = [
         row(1, model_served="m", input_tokens=1000, output_tokens=500, cost_logged_usd=9.0),
         row(2, model_served="m", input_tokens=1000, cost_logged_usd=9.0),
@@ -74,7 +79,7 @@ def test_costs_come_from_the_catalogue_or_the_log_and_are_never_made_up() -> Non
     table = interactions_table(rows, prices)
     costs = list(zip(table["cost_usd"].to_pylist(), table["cost_source"].to_pylist(), strict=True))
     assert costs == [
-        (0.002, "catalogue"), (9.0, "logged"), (0.25, "catalogue"), (None, None), (0.5, "caller"), (None, None),
+        (0.002, "catalogue"), (9.0, "logged"), (0.25, "catalogue"), (None, None), (0.5, "caller"), (0.002, "catalogue"),
         (0.0, "logged"), (0.001, "catalogue"),
     ]  # fmt: skip
 
@@ -83,17 +88,18 @@ def test_the_same_rows_written_twice_are_one_file(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     for _ in range(2):
         with lake.writing():
-            lake.append("interactions", DAY.date(), interactions_table([row(1)], {}))
+            lake.append("interactions", DAY.date(), interactions_table([row(1)], NO_PRICES))
     assert len(lake.interactions()) == 1
 
 
 def test_what_a_killed_writer_left_is_invisible_and_cleaned(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     with lake.writing():
+        (tmp_path / ".staging").mkdir()
         (tmp_path / ".staging" / "half.parquet").write_bytes(b"PAR1 half a file")
         assert not len(lake.interactions())
     with lake.writing():
-        assert not list((tmp_path / ".staging").iterdir())
+        assert not (tmp_path / ".staging").exists()
 
 
 HOLD = """
@@ -136,9 +142,13 @@ def test_a_second_writer_is_told_who_writes_and_a_killed_writer_leaves_no_lock(t
 def test_identities_of_a_day_are_found_whether_they_lie_on_disk_or_were_just_written(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     ids = [f"{i:064x}"[::-1] for i in range(500)]
+
+    def keys(identities: list[str]) -> Keys:
+        return Keys.of(pa.array(identities, pa.string()))
+
     rows = [row(i, event_id=ids[i]) for i in range(300)]
     with lake.writing():
-        lake.append("interactions", DAY.date(), interactions_table(rows, {}))
+        lake.append("interactions", DAY.date(), interactions_table(rows, NO_PRICES))
     seen = Seen(lake, "interactions")
     assert seen.has(DAY.date(), keys(ids)).tolist() == [True] * 300 + [False] * 200
     assert not seen.has(DAY.date() + timedelta(days=1), keys(ids)).any()
@@ -148,10 +158,35 @@ def test_identities_of_a_day_are_found_whether_they_lie_on_disk_or_were_just_wri
 
 
 def test_long_request_ids_that_begin_alike_are_not_the_same() -> None:
-    one, other = hashed(["x" * 40 + "1", "x" * 40 + "2"])
-    assert one != other
+    assert hashed(["x" * 40 + "1", "x" * 40 + "2"]).first().all()
+
+
+@given(st.lists(st.integers(0, 40)), st.lists(st.integers(0, 40)))
+def test_keys_are_found_as_a_set_would_find_them(held: list[int], wanted: list[int]) -> None:
+    # Few first halves, so that they collide all the time, which for hashes never happens.
+    def keys(numbers: list[int]) -> Keys:
+        return Keys.of(pa.array([f"{n % 3:016x}{n:016x}{'f' * 32}" for n in numbers], pa.string()))
+
+    known = keys(held[: len(held) // 2]).joined(keys(held[len(held) // 2 :]))
+    assert len(known) == len(set(held))
+    assert known.find(keys(wanted)).tolist() == [n in held for n in wanted]
+    assert keys(wanted).first().tolist() == [n not in wanted[:i] for i, n in enumerate(wanted)]
+
+
+def test_a_file_of_an_older_release_lacks_columns_and_is_read_all_the_same(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    full = interactions_table([row(1, attempts=(Attempt(candidate="x"),))], NO_PRICES)
+    calls = pa.array([[{"candidate": "x", "role": "primary"}]])
+    old = full.drop_columns(["trace_id"]).set_column(full.schema.get_field_index("attempts") - 1, "attempts", calls)
+    with lake.writing():
+        lake.append("interactions", DAY.date(), old)
+        lake.append("interactions", DAY.date(), interactions_table([row(2, trace_id="t")], NO_PRICES))
+    frame = lake.interactions()
+    assert frame["trace_id"].isna().tolist() == [True, False]
+    assert frame.loc[0, "attempts"][0]["candidate"] == "x"
+    assert frame.loc[0, "attempts"][0]["status"] is None
 
 
 def test_the_schema_is_what_arrow_writes() -> None:
-    assert interactions_table([row(1)], {}).schema == INTERACTIONS
+    assert interactions_table([row(1)], NO_PRICES).schema == INTERACTIONS
     assert isinstance(INTERACTIONS.field("at").type, pa.TimestampType)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from beastmode.candidates import Candidate
+from features.costs import prices
 from features.formats import FORMATS
 from features.joins import table
 from features.worlds.replay import WorldSettings
@@ -27,7 +28,7 @@ def test_every_writable_format_brings_back_the_same_table(name: str, tmp_path: P
     settings = ReplaySettings(format=name, synthetic=SMALL, world=WorldSettings(probe_share=0.3, failures=0.05))
     result = replay(settings, 4, tmp_path / "logs")
     sources = (SourceSettings(path=str(tmp_path / "logs" / "*.jsonl")),)
-    report = ingest(IngestSettings(sources=sources), tmp_path / "lake", AT, candidates=result.world.candidates)
+    report = ingest(IngestSettings(sources=sources), tmp_path / "lake", AT, prices=prices(result.world.candidates))
     assert report.adds_up
     assert (report.written, report.quarantined) == (len(result.world.interactions), 0)
     lake, truth = Lake(tmp_path / "lake"), result.world.truth
@@ -81,7 +82,10 @@ def test_a_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (ReplaySettings(format="feedback"), "format = 'feedback' cannot be written; writable: journal, litellm, table"),
+        (
+            ReplaySettings(format="feedback"),
+            "format = 'feedback' cannot be written; writable: journal, litellm, langfuse, .*, table",
+        ),
         (ReplaySettings(outcomes="no.parquet"), "outcomes = no.parquet is missing; set the data folder"),
         (ReplaySettings(candidate_set="ten"), "candidate_set = 'ten' needs candidate_sets"),
         (ReplaySettings(candidate_set="ten", candidate_sets="no.json"), "candidate_sets = no.json is missing"),
@@ -113,7 +117,7 @@ def test_an_outcome_table_is_replayed_over_a_trace(data: Path, tmp_path: Path) -
     assert (cut.requests, cut.truncated) == (300, sum(len(text) > 2048 for text in truth.texts))
     assert cut.chars_lost == sum(max(len(text) - 2047, 0) for text in truth.texts if len(text) > 2048)
     sources = (SourceSettings(path=str(tmp_path / "logs" / "*.jsonl")),)
-    report = ingest(IngestSettings(sources=sources), tmp_path / "lake", AT, candidates=result.world.candidates)
+    report = ingest(IngestSettings(sources=sources), tmp_path / "lake", AT, prices=prices(result.world.candidates))
     assert report.written == len(result.world.interactions)
     asked = [row for row in result.world.interactions if row.messages]
     assert report.truncated == sum(len(str(row.messages[0]["content"])) > 2048 for row in asked if row.messages)

@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, BinaryIO
 
+from features.formats.decisions import taken
 from features.formats.events import Event, Format, FormatError, Row, Source
-from features.formats.litellm_errors import error_type
-from features.formats.litellm_text import GAP, restored
-from features.formats.litellm_writing import DECISION, write
+from features.formats.litellm.errors import error_type
+from features.formats.litellm.text import GAP, restored
+from features.formats.litellm.writing import write
 from features.formats.rows import interaction, moment_needed, refusal
-from features.formats.tabular import kind, records
+from features.formats.tabular import Record, kind, records
 from features.formats.values import Impossible, count, mapping, messages, moment, number, parse, prompt_facts, text
 
 # litellm files every kind of call in one table; these answer nothing.
@@ -22,17 +23,17 @@ OTHER_CALLS = (
 
 def read(stream: BinaryIO, source: Source) -> Iterator[Event]:
     """Yield the calls of a LiteLLM log."""
-    for item in records(stream):
+    for item in records(stream, source.shape):
         if item.values is None:
             yield item.event()
             continue
         try:
-            yield _row(item.values, source, item.lines)
+            yield _row(item, item.values, source)
         except Impossible as error:
             yield refusal(item.line, error, item.raw or repr(item.values), item.lines)
 
 
-def _row(values: Mapping[str, Any], source: Source, taken: int) -> Row:
+def _row(item: Record, values: Mapping[str, Any], source: Source) -> Row:
     native = text("request_id", values.get("request_id") or values.get("id"))
     if native is None:
         raise Impossible("request_id", None, "a LiteLLM record has a request_id (SpendLogs) or an id (payload)")
@@ -41,22 +42,26 @@ def _row(values: Mapping[str, Any], source: Source, taken: int) -> Row:
         raise Impossible("call_type", call, "answers no prompt, so there is nothing to route")
     metadata = mapping("metadata", values.get("metadata"))
     body = _body(values.get("proxy_server_request"))
+    # LiteLLM keeps a caller's own metadata in several places, by version and kind of log.
+    decision = taken(
+        (metadata, metadata.get("spend_logs_metadata"), metadata.get("requester_metadata"), body.get("metadata"))
+    )
     known = _outcome(values, metadata)
-    known |= _decision(metadata, body)
-    known["request_id"] = known.get("request_id") or native
-    known["session_id"] = text("session_id", values.get("session_id")) or text("trace_id", values.get("trace_id"))
+    known["request_id"] = native
+    known["trace_id"] = text("trace_id", values.get("trace_id") or values.get("litellm_call_id"))
+    known["session_id"] = text("session_id", values.get("session_id")) or known["trace_id"]
     known["tenant"] = text("team_id", values.get("team_id") or metadata.get("user_api_key_team_id"))
-    known["unit"] = known.get("unit") or text("end_user", values.get("end_user"))
+    known["unit"] = text("end_user", values.get("end_user"))
     known["model_requested"] = text("model_group", values.get("model_group")) or text("model", values.get("model"))
     known["context"] = _context(values, metadata)
     said = messages("messages", values.get("messages")) or _said(body)
     skipped = 0
-    if said:
-        known["messages"], skipped, gaps = restored(said)
+    if said and (not item.raw or b"truncated" in item.raw):
+        said, skipped, gaps = restored(said)
         if skipped:
-            chars = prompt_facts(known["messages"])[1]
-            known["prompt_chars"] = chars - gaps * len(GAP) + skipped
-    return Row(interaction(known, "litellm", source, native), taken, skipped)
+            known["prompt_chars"] = prompt_facts(said)[1] - gaps * len(GAP) + skipped
+    known["messages"] = said
+    return Row(interaction(decision, "litellm", source, native, known), item.lines, skipped, item.line)
 
 
 @lru_cache(maxsize=1024)
@@ -166,16 +171,6 @@ def _said(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...] | None:
     return None
 
 
-def _decision(metadata: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return our decision. LiteLLM keeps a caller's own metadata in several places, by version and kind of log."""
-    places = [metadata, metadata.get("spend_logs_metadata"), metadata.get("requester_metadata"), body.get("metadata")]
-    for place in places:
-        if isinstance(place, Mapping) and place.get("beastmode"):
-            ours = mapping("metadata.beastmode", place["beastmode"])
-            return {name: ours[name] for name in ("request_id", *DECISION) if ours.get(name) is not None}
-    return {}
-
-
 def _context(values: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any] | None:
     tags, routed = values.get("request_tags"), metadata.get("routing_decision")
     if isinstance(tags, str):
@@ -208,4 +203,4 @@ def sniff(head: bytes) -> float:
 
 
 LOST = frozenset({"event_id", "format", "context", "needs", "predictions", "attempts", "cost_usd", "cost_source"})
-FORMAT = Format(read=read, sniff=sniff, write=write, cannot_carry=LOST)
+FORMAT = Format(read=read, sniff=sniff, write=write, cannot_carry=LOST, resumes=True)

@@ -6,14 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
 from beastmode.interactions import Interaction
-from features.formats.litellm_errors import error_information
-from features.formats.litellm_text import truncated
-
-DECISION = (
-    "decision_id", "parent_request_id", "purpose", "unit", "candidates", "plan", "probabilities", "propensity", "arm",
-    "arm_probability", "sticky_from", "policy", "bundle_sha256",
-)  # fmt: skip
-"""What of a decision stands under `metadata.beastmode`, beside the request id."""
+from features.formats.decisions import KEY, carried
+from features.formats.litellm.errors import error_information
+from features.formats.litellm.text import truncated
 
 
 def write(stream: BinaryIO, rows: Iterable[Interaction]) -> None:
@@ -72,11 +67,8 @@ def _metadata(row: Interaction, failed: bool) -> dict[str, Any]:
     known: dict[str, Any] = {"status": "failure" if failed else "success", "usage_object": usage}
     if failed:
         known["error_information"] = error_information(row.error_type, row.error_message)
-    ours = {name: getattr(row, name) for name in DECISION if getattr(row, name) is not None}
-    if row.purpose == "serve":
-        ours.pop("purpose", None)
-    if row.plan is not None:
-        known["beastmode"] = {"request_id": row.request_id, **ours}
+    if ours := carried(row):
+        known[KEY] = ours
     return known
 
 

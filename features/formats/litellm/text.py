@@ -1,13 +1,15 @@
 """How LiteLLM stores long prompts: the ends are kept, the middle is a remark."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beastmode.records import Message
 
 LIMIT = 2048
 """Characters of a string that the database keeps, `MAX_STRING_LENGTH_PROMPT_IN_DB`."""
+LEAST = 20
+"""Characters of the shortest remark."""
 GAP = " … "
 """Stands where something was left out: LiteLLM's remark would be learnt as a word of the prompt."""
 _NOTE = (
@@ -48,12 +50,12 @@ def restored(messages: Sequence[Message]) -> tuple[tuple[Message, ...], int, int
         return GAP
 
     def whole(value: Any) -> Any:
-        if isinstance(value, str):
-            return _REMARK.sub(gap, value) if "truncated" in value else value
+        if type(value) is str:
+            return _REMARK.sub(gap, value) if len(value) > LEAST and "truncated" in value else value
         if isinstance(value, list):
             return [whole(item) for item in value]
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             return {key: whole(item) for key, item in value.items()}
         return value
 
-    return tuple(whole(dict(message)) for message in messages), sum(skipped), len(skipped)
+    return tuple(map(whole, messages)), sum(skipped), len(skipped)
