@@ -139,7 +139,7 @@ LOOKALIKES: dict[str, list[str]] = {
         "password: required", "password = get_password(user1)",
         "password=request.form.password1", 'if password == "":',
         "The password: at least eight characters", '{"password": "string"}', "password=$DB_PASSWORD1",
-        "pwd: /home/ada",
+        "pwd: /srv/data/ada",
         "password = passwords[0123456]", "password:\n1234567", '{"password": 12345678}',
         '{"password": null, "b": 1234567}',
     ],
