@@ -92,11 +92,16 @@ def test_the_same_seed_gives_the_same_router(kind):
     assert again.scorer.parts().forests == made.scorer.parts().forests
 
 
+# Neither draws anything: the one is a mean, the other a convex fit.
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("constant", "logistic")])
 def test_the_seed_reaches_the_draw(kind):
     known, made = fitted(kind)
     other = SELECTORS[kind](known, LEARNING, 1, None)
     assert not np.array_equal(other.out_of_fold.quality, made.out_of_fold.quality)
+
+
+LEAST = {"kmeans": 0.1, "per_model": 0.1}
+"""Selectors that stand here to be beaten, and reach .14 and .11: what they must agree with the truth by."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "constant"])
@@ -107,8 +112,7 @@ def test_topics_are_learned_and_shuffled_scores_are_not(kind):
     def agreement(said: np.ndarray) -> float:
         return float(np.corrcoef((said - known.mean).ravel(), truth.ravel())[0, 1])
 
-    # Five standard errors of a correlation over these cells; the strong selectors reach twice as much.
-    assert agreement(made.out_of_fold.quality) > 0.1
+    assert agreement(made.out_of_fold.quality) > LEAST.get(kind, 0.15)
     mixed = np.random.default_rng(0).permutation(len(known))
     shuffled = known_of(replace(world(), quality=world().quality[mixed]))
     noise = SELECTORS[kind](shuffled, LEARNING, 0, None)
