@@ -51,6 +51,7 @@ $(VENV)/full.stamp: pyproject.toml | $(VENV)/bin/python
 	  || $(PIP) "torch==$(TORCH)+cpu" --index-url https://download.pytorch.org/whl/cpu 2>/dev/null \
 	  || $(PIP) "torch==$(TORCH)"
 	@$(PIP) --editable ".[train,embeddings,dev]"
+	@$(PIP) --editable ".[hnsw]" 2>/dev/null || echo "no C++ compiler for hnswlib: its tests will be skipped"
 	@touch $(VENV)/train.stamp $@
 
 clean:  ## what was built; the workspace with its lake and routers stays

@@ -1,4 +1,4 @@
-"""The serving command line: `python -m beastmode route | inspect | rollback`."""
+"""The serving command line: `python -m beastmode route | inspect | rollback | ...`."""
 
 import argparse
 import json
@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from beastmode.bundle import Bundle
-from beastmode.errors import BeastmodeError, RegistryError
+from beastmode.commands import add
+from beastmode.errors import BeastmodeError, RegistryError, RoutingError
 from beastmode.explanation import aligned
 from beastmode.loading import load_bundle
 from beastmode.policies import policy_to_json
@@ -41,6 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     route.add_argument("--bundle", required=True, help="a bundle's folder, a store, or models:/NAME@ALIAS")
     route.add_argument("--quality-ratio", type=float, help="take the operating point that keeps this share")
     route.add_argument("--allow", action="append", help="a candidate that may serve; give it once for each")
+    route.add_argument("--deny", action="append", help="a candidate that may not; give it once for each")
+    route.add_argument("--region", action="append", help="a region that may process it; give it once for each")
+    route.add_argument("--budget-usd", type=float, help="what the request may cost")
+    route.add_argument("--deadline-ms", type=float, help="how long the answer may take")
     for need in ("tools", "json", "vision"):
         route.add_argument(f"--needs-{need}", action="store_true", help=f"only candidates with {need}")
     route.add_argument("--seed", type=int, help="make the draw repeatable")
@@ -49,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="verify a bundle, and say what is in it")
     inspect.add_argument("bundle", help="a bundle's folder, a store, or models:/NAME@ALIAS")
     inspect.add_argument("--sha256", help="the hash that its manifest must have")
+    inspect.add_argument("--public-key", help="the PEM file of the key that it must be signed by")
     inspect.set_defaults(run=_inspect)
 
     rollback = commands.add_parser("rollback", help="put the previous bundle back into service")
@@ -56,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("--reason", default="rolled back by hand", help="why, for the pointer file")
     rollback.set_defaults(run=_rollback)
 
-    for command in (route, inspect, rollback):
+    for command in (route, inspect, rollback, *add(commands, _reconcile)):
         command.add_argument("--json", action="store_true", help="print JSON for programs")
     return parser
 
@@ -64,9 +70,16 @@ def _parser() -> argparse.ArgumentParser:
 def _route(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     router = Router.load(options.bundle, seed=options.seed, quality_ratio=options.quality_ratio)
-    needs = Needs(tools=options.needs_tools, json=options.needs_json, vision=options.needs_vision)
-    decision = router.route(prompt, allow=options.allow, needs=needs)
-    explanation = router.explain(decision.request, allow=options.allow)
+    try:
+        needs = Needs(
+            options.needs_tools, options.needs_json, options.needs_vision, regions=options.region,
+            budget_usd=options.budget_usd, deadline_ms=options.deadline_ms,
+        )  # fmt: skip
+    except ValueError as error:
+        raise RoutingError(str(error)) from error
+    lists = {"allow": options.allow, "deny": options.deny}
+    decision = router.route(prompt, **lists, needs=needs)
+    explanation = router.explain(decision.request, **lists)
     known = {
         "candidate": decision.candidate,
         "reason": decision.reason,
@@ -80,7 +93,7 @@ def _route(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 
 def _inspect(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    bundle = load_bundle(options.bundle, options.sha256)
+    bundle = load_bundle(options.bundle, options.sha256, public_key=options.public_key)
     known = {
         "name": bundle.name,
         "trust": bundle.trust,
@@ -95,6 +108,7 @@ def _inspect(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         "operating_points": [
             {name: getattr(point, name) for name in point.__slots__} for point in bundle.operating_points
         ],
+        "guarantee": bundle.guarantee and {**bundle.guarantee.to_json(), "sentence": bundle.guarantee.sentence},
         "training": bundle.training,
         "evaluation": bundle.evaluation,
         "mlflow_run_id": bundle.mlflow_run_id,
@@ -121,6 +135,8 @@ def _inspected(bundle: Bundle, known: dict[str, Any]) -> list[str]:
         head = ("keeps of best single", "one dollar is worth", "margin")
         points = [(f"{p.quality_ratio:g}", f"{p.per_dollar:g}", f"{p.margin:.4f}") for p in bundle.operating_points]
         lines += ["", *aligned([head, *points])]
+    if bundle.guarantee is not None:
+        lines += ["", f"guarantee: {bundle.guarantee.sentence}"]
     return lines
 
 

@@ -50,11 +50,11 @@ def unpack(data: bytes, limit: int) -> dict[str, NDArray[Any]]:
             name = entry.filename.removesuffix(".npy")
             if name in arrays or not _NAME.fullmatch(name) or entry.filename == name:
                 raise ValueError(f"it holds {entry.filename!r}, which is no array that a bundle writes")
-            arrays[name] = _array(archive.read(entry), name)
+            arrays[name] = _array(archive.read(entry), name, limit)
     return arrays
 
 
-def _array(data: bytes, name: str) -> NDArray[Any]:
+def _array(data: bytes, name: str, limit: int) -> NDArray[Any]:
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
@@ -67,6 +67,9 @@ def _array(data: bytes, name: str) -> NDArray[Any]:
     rest = data[stream.tell() :]
     if math.prod(shape) * dtype.itemsize != len(rest):
         raise ValueError(f"array {name!r} claims the shape {shape} of {dtype}, and has {len(rest):,} bytes")
+    if math.prod(length or 1 for length in shape) * dtype.itemsize > limit:
+        # Nothing in it takes no bytes, and yet a loop over its length would never end.
+        raise ValueError(f"array {name!r} has the shape {shape}, of more than {limit:,} bytes but for a zero")
     if dtype.itemsize == 0:
         return np.zeros(shape, dtype)
     # A copy: views of `bytes` are read-only, and hold the whole file in memory.

@@ -151,7 +151,7 @@ class Blend:
             **{name: (excess[0] @ mix).tolist() for name, excess, mix in said},
             "factors_values": values[0].tolist(),
             "length_factors": spoken[0].tolist(),
-            "nearest_prototypes": nearest(nearness[0]),
+            "nearest": nearest(self.prototypes, nearness[0]),
         }
 
     def parts(self) -> Parts:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,19 +13,18 @@ from beastmode import golden
 from beastmode.arrays import pack, unpack
 from beastmode.candidates import Candidate
 from beastmode.certificate import Certificate
-from beastmode.encoding import Encoder
+from beastmode.encoding import KINDS, Encoder
 from beastmode.errors import BundleError
 from beastmode.folder import MANIFEST, read_folder, seal, sha256_of, write_folder
 from beastmode.objective import Objective
 from beastmode.policies import Greedy, Policy, policy_from_json, policy_to_json
 from beastmode.pricing import Rates
 from beastmode.scorers import Parts, Scorer, scorer_from_parts
+from beastmode.signing import PublicKey, verify
+from beastmode.transformer import MODEL
 from beastmode.validity import candidates_of, plain, require_columns, require_finite, require_text
 
 Floats = NDArray[np.float64]
-
-ENCODERS = {"static": Encoder}
-"""Kinds of encoder that a bundle may hold."""
 
 LIMITS = {"static": 10_000_000, "onnx": 40_000_000}
 """The most bytes that the files of a bundle may take, by the kind of its encoder."""
@@ -79,7 +79,9 @@ class Bundle:
     sha256: str | None = None
     """The manifest's hash: what pointers and registries name. None until the bundle is written."""
     verified: bool = False
-    """Whether that hash was known before the bundle was read, so that nothing in it can have been replaced."""
+    """Whether that hash, or the signer, was known before it was read, so that nothing in it can have been replaced."""
+    signed: bool = False
+    """Whether its signature was verified by a public key."""
     _rates: Rates = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -88,6 +90,8 @@ class Bundle:
     @property
     def trust(self) -> str:
         """What stands behind the manifest, in a few words."""
+        if self.signed:
+            return "signed manifest"
         return "verified manifest" if self.verified else "unverified manifest"
 
     def expect(self, texts: Sequence[str], input_tokens: Floats | None = None) -> Expectation:
@@ -160,11 +164,11 @@ class Bundle:
         files = {"encoder.npz": pack(arrays), "scorer.npz": pack(parts.arrays)}
         # What a reader will see is recorded, for tables may be stored more coarsely than they were fitted.
         stored = {name: unpack(data, 4 * LIMITS[known["kind"]]) for name, data in files.items()}
-        encoder = type(self.encoder).from_parts(known, stored["encoder.npz"])
+        encoder = type(self.encoder).from_parts(known, stored["encoder.npz"], self.encoder.files)
         scorer = scorer_from_parts(Parts(plain(parts.known), stored["scorer.npz"], parts.forests))
         recorded = golden.record(encoder, scorer)
         golden.check(encoder, scorer, recorded, len(self.candidates))
-        files["golden.npz"] = pack(recorded)
+        files |= {"golden.npz": pack(recorded), **self.encoder.files}
         files |= {f"forest_{name}.txt": text.encode() for name, text in parts.forests.items()}
         manifest = {
             "name": self.name,
@@ -199,16 +203,19 @@ class Bundle:
         return replace(self, sha256=sha256_of(files[MANIFEST]), verified=True)
 
     @classmethod
-    def read(cls, path: str | Path, sha256: str | None = None) -> Self:
+    def read(cls, path: str | Path, sha256: str | None = None, public_key: PublicKey | None = None) -> Self:
         """Read a bundle and make it prove itself: hashes, caps, shapes, and the golden requests.
 
-        `sha256` is the manifest's hash from a pointer or a registry; without it `verified` is False. Raises
-        BundleError, and nothing else, on whatever is wrong with the folder.
+        `sha256` is the manifest's hash from a pointer or a registry; without it `verified` is False. With
+        `public_key` (a PEM file, or its bytes) it must be signed by the private half of it. Raises BundleError, and
+        nothing else, on whatever is wrong with the folder.
         """
         path = Path(path)
         try:
-            manifest, files, digest = read_folder(path, sha256, max(LIMITS.values()))
-            return cls._of(manifest, files, digest, sha256 is not None)
+            vouch = None if public_key is None else partial(verify, str(path), public_key=public_key)
+            manifest, files, digest = read_folder(path, sha256, max(LIMITS.values()), vouch)
+            known = sha256 is not None or vouch is not None
+            return cls._of(manifest, files, digest, verified=known, signed=vouch is not None)
         except BundleError:
             raise
         except OSError as error:
@@ -219,23 +226,26 @@ class Bundle:
             raise BundleError(f"{path}: {problem}; install the beastmode that wrote it, or train again") from error
 
     @classmethod
-    def _of(cls, manifest: Mapping[str, Any], files: Mapping[str, bytes], digest: str, verified: bool) -> Self:
+    def _of(
+        cls, manifest: Mapping[str, Any], files: Mapping[str, bytes], digest: str, verified: bool, signed: bool
+    ) -> Self:
         kind = manifest["encoder"]["kind"]
-        if kind not in ENCODERS:
-            raise ValueError(f"unknown encoder {kind!r}; known: {', '.join(ENCODERS)}")
+        if kind not in KINDS:
+            raise ValueError(f"unknown encoder {kind!r}; known: {', '.join(KINDS)}")
         if sum(map(len, files.values())) > LIMITS[kind]:
             raise ValueError(f"its files are over the cap of {LIMITS[kind]:,} bytes for a {kind} encoder")
         certificate = manifest.get("guarantee")
         scorer_known = dict(manifest["scorer"])
         forests = {name: f"forest_{name}.txt" for name in scorer_known.pop("forests")}
-        if set(files) != {"encoder.npz", "scorer.npz", "golden.npz", *forests.values()}:
+        graphs = {MODEL} if kind == "onnx" else set()
+        if set(files) != {"encoder.npz", "scorer.npz", "golden.npz", *graphs, *forests.values()}:
             raise ValueError(f"the files {', '.join(sorted(files))} are not those that its manifest speaks of")
         arrays = {name: _unpack(name, files, LIMITS[kind]) for name in ("encoder", "scorer", "golden")}
         require_finite(arrays["encoder"], arrays["scorer"])
         texts = {name: files[file].decode() for name, file in forests.items()}
         bundle = cls(
             candidates=candidates_of(manifest["candidates"]),
-            encoder=ENCODERS[kind].from_parts(manifest["encoder"], arrays["encoder"]),
+            encoder=Encoder.from_parts(manifest["encoder"], arrays["encoder"], files),
             scorer=scorer_from_parts(Parts(scorer_known, arrays["scorer"], texts)),
             policy=policy_from_json(manifest["policy"]),
             objective=Objective(**manifest["objective"]),
@@ -243,6 +253,7 @@ class Bundle:
             guarantee=certificate and Certificate.from_mapping(certificate),
             sha256=digest,
             verified=verified,
+            signed=signed,
             **{name: manifest[name] for name in _COPIED},
         )
         require_text(bundle)

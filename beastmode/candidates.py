@@ -88,6 +88,17 @@ class Price:
             micro += reasoning_tokens * (rates.reasoning_per_mtok - out)
         return micro / 1e6 + (self.per_request or 0.0)
 
+    def saving_usd(self, input_tokens: float, cached_tokens: float) -> float:
+        """Return what a call costs less in US dollars when so many of its input tokens are read from the cache.
+
+        Zero where that is not known, or where the provider gives no discount.
+
+        >>> Price(1, 4, cache_read_per_mtok=0.1).saving_usd(2000, 1000)
+        0.0009
+        """
+        fresh, warm = self.cost_usd(input_tokens, 0), self.cost_usd(input_tokens, 0, cached_tokens)
+        return 0.0 if fresh is None or warm is None else max(round(fresh - warm, 12), 0.0)
+
     def amounts(self) -> tuple[Any, ...]:
         """Return every number that it is made of, None where one is not given."""
         rows: tuple[Price | Tier, ...] = (self, *self.tiers)
@@ -115,6 +126,14 @@ class Candidate:
     tools: bool = True
     json: bool = True
     vision: bool = False
+    region: str | None = None
+    """Where it processes requests, in the application's own words; None where nobody stated it. A model that is served
+    in two regions is two candidates."""
+    cache_ttl_seconds: float = 300.0
+    """How long its provider keeps a prompt cached after it was last read; where the catalogue does not say, what the
+    strictest of the large ones states."""
+    cache_minimum_tokens: int = 1024
+    """The shortest prompt that its provider caches: OpenAI's, and that of most of Anthropic's models."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -122,13 +141,15 @@ class Candidate:
         return Endpoint(self.model or self.name, self.base_url, self.api_key_env, self.provider)
 
     def refusal(self, request: Request, input_tokens: float) -> str | None:
-        """Return why this candidate cannot serve a request, or None where it can."""
+        """Return why this candidate cannot serve a request, whatever it would cost, or None where it can."""
         for need in ("tools", "json", "vision"):
             if getattr(request.needs, need) and not getattr(self, need):
                 return f"lacks {need}"
         wanted = input_tokens + (request.needs.output_tokens or 0)
         if self.context_tokens is not None and wanted > self.context_tokens:
             return f"context of {self.context_tokens} tokens is under the {wanted:.0f} needed"
+        if request.needs.regions is not None and self.region not in request.needs.regions:
+            return "its region is not known" if self.region is None else f"region {self.region} is not allowed"
         return None
 
     def to_json(self) -> dict[str, Any]:

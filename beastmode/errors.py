@@ -6,6 +6,7 @@ BeastmodeError
   RegistryError    a registry that cannot be reached, or a version that cannot be trusted
   RoutingError     a request that no candidate may serve, or an operating point that the bundle lacks
   JournalError     a journal that cannot be written where it was asked to be
+  CacheError       a cache that was set up wrongly, or asked for what it cannot hold
 """
 
 import re
@@ -38,6 +39,10 @@ class RoutingError(BeastmodeError):
 
 class JournalError(BeastmodeError):
     """A journal that cannot be written where it was asked to be."""
+
+
+class CacheError(BeastmodeError):
+    """A cache that was set up wrongly, that is asked for what it cannot hold, or that cannot forget just now."""
 
 
 _STATUSES = {

@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beastmode.bundle import Bundle
+from beastmode.influence import Influence, influences
+from beastmode.neighbours import Near
 from beastmode.policies import Greedy
 from beastmode.records import Prediction, Request
+from beastmode.serving import Discount
 
 
 def reason(
@@ -18,13 +21,16 @@ def reason(
     utility: NDArray[np.float64],
     eligible: Sequence[bool],
     chances: Sequence[float],
-    kept: bool,
+    stays: Discount | None = None,
 ) -> str:
-    """Return one line on why the candidate in `column` was drawn; `utility` is (m,)."""
+    """Return one line on why the candidate in `column` was taken; `utility` is (m,).
+
+    `stays` is what the provider's cache saves where the turn stayed with its session instead of being drawn.
+    """
     names = [candidate.name for candidate in bundle.candidates]
     name = names[column]
-    if kept:
-        return f"{name}: the session stays with its first choice"
+    if stays is not None:
+        return f"{name}: the session stays, its cached prompt saves ${stays.saving_usd:.6f} and no switch is worth more"
     values = utility.tolist()
     ranked = sorted(
         (c for c, yes in enumerate(eligible) if yes), key=lambda c: values[c] if values[c] == values[c] else -1e300
@@ -77,7 +83,13 @@ class Explanation:
     margin: float
     incumbent: str | None
     contributions: Mapping[str, Any]
-    """What the scorer says of its own prediction."""
+    """What the scorer says of its own prediction, a candidate at a time in the bundle's order."""
+    influences: tuple[Influence, ...] = ()
+    """What in the request moves the lead of the preferred candidate over the next one."""
+    nearest: tuple[Near, ...] = ()
+    """Where the log was nearest to the request: ids, never text (`python -m pipelines explain` reads them up)."""
+    candidates: tuple[str, ...] = ()
+    """In the bundle's order."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the explanation as plain data."""
@@ -91,10 +103,46 @@ class Explanation:
         if self.incumbent is not None:
             notes.append(f"incumbent: {self.incumbent}, left only for more than {self.margin:.4f} of utility")
         notes += [f"excluded: {row.prediction.candidate}, {row.excluded}" for row in self.rows if row.excluded]
-        return [*aligned(table), *notes]
+        notes += [line for row in self.rows if (line := self._change(row)) is not None]
+        return [*aligned(table), *notes, *self._parts(), *self._moved(), *map(_near, self.nearest)]
+
+    def _change(self, row: Row) -> str | None:
+        """Return what would have to change for another candidate to be preferred."""
+        if row.gap is None or row.prediction.candidate == self.preferred:
+            return None
+        said = f"{row.prediction.candidate} instead: with {max(row.gap, 0.0):.4f} more of utility"
+        if row.per_dollar is not None:
+            side = "less" if row.per_dollar < self.per_dollar else "more"
+            said += f", or where one dollar is worth {side} than {row.per_dollar:.4g}"
+        return said
+
+    def _parts(self) -> list[str]:
+        """Return the table of what each part of the scorer adds to each candidate's quality."""
+        m = len(self.candidates)
+        parts = [(name, said) for name, said in self.contributions.items() if name not in _INNER and len(said) == m]
+        if not parts:
+            return []
+        order = [self.candidates.index(row.prediction.candidate) for row in self.rows]
+        rows = [(f"  {self.candidates[c]}", *(f"{said[c]:+.3f}" for _, said in parts)) for c in order]
+        return ["", *aligned([("quality is made of", *(name for name, _ in parts)), *rows])]
+
+    def _moved(self) -> list[str]:
+        if not self.influences:
+            return []
+        rows = [(f"  {moved.feature}", f"{moved.lead:+.4f}") for moved in self.influences]
+        return ["", *aligned([(f"speaks for {self.preferred}", "quality"), *rows])]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+
+_INNER = ("factors_values", "length_factors")
+"""Contributions that are not one number a candidate."""
+
+
+def _near(near: Near) -> str:
+    few = ", ".join(near.request_ids) or "no id kept"
+    return f"near: {near.nearness:.3f} to {near.requests} logged requests ({few})"
 
 
 def _cells(row: Row, preferred: bool) -> tuple[str, ...]:
@@ -160,7 +208,13 @@ def explain(
             )
         )
     rows.sort(key=lambda row: (row.excluded is not None, -_number(row.prediction.utility)))
-    encoding = bundle.encoder.encode((request.text,))
+    said = dict(bundle.scorer.contributions(bundle.encoder.encode((request.text,))))
+    near = tuple(said.pop("nearest", ()))
+    names = tuple(prediction.candidate for prediction in predictions)
+    others = [row.prediction.candidate for row in rows if row.gap is not None and row.prediction is not preferred]
+    moved: tuple[Influence, ...] = ()
+    if others:
+        moved = influences(bundle, request.text, names.index(preferred.candidate), names.index(others[0]))
     return Explanation(
         request.request_id,
         preferred.candidate,
@@ -168,7 +222,10 @@ def explain(
         bundle.objective.per_dollar,
         margin,
         incumbent,
-        bundle.scorer.contributions(encoding),
+        said,
+        moved,
+        near,
+        names,
     )
 
 

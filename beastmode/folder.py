@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,17 @@ MANIFEST = "manifest.json"
 CHECKSUM = "manifest.sha256"
 """Finds damage to the manifest in a folder that travels without a known hash, in the format of sha256sum. It is no
 proof against an attacker, who would rewrite it: only a hash from the pointer or the registry is."""
+SIGNATURE = "manifest.sig"
+"""An Ed25519 signature over the manifest, in hex (`beastmode.signing`); it may be missing."""
 FORMAT = "beastmode-bundle"
 FORMAT_VERSION = 2
 MANIFEST_LIMIT = 2_000_000
 FILES_LIMIT = 256
 
-_FILE = re.compile(r"[a-z][a-z0-9_]{0,60}\.(npz|txt)")
+Vouch = Callable[[bytes, bytes | None], None]
+"""Raises BundleError unless a signature, None where there is none, is that of a manifest."""
+
+_FILE = re.compile(r"[a-z][a-z0-9_]{0,60}\.(npz|txt|onnx)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,7 +40,9 @@ def seal(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, b
     """Return all files of a folder, the manifest with their hashes and the manifest's own checksum among them."""
     for name in files:
         if not _FILE.fullmatch(name):
-            raise BundleError(f"file name {name!r}: expected lower-case letters, digits and _, ending in .npz or .txt")
+            raise BundleError(
+                f"file name {name!r}: expected lower-case letters, digits and _, then .npz, .txt or .onnx"
+            )
     known = {name: {"sha256": sha256_of(data), "bytes": len(data)} for name, data in sorted(files.items())}
     whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest, "files": known}
     text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
@@ -89,21 +96,23 @@ def sync(folder: Path) -> None:
         os.close(handle)
 
 
-def read_folder(path: Path, sha256: str | None, limit: int) -> tuple[dict[str, Any], dict[str, bytes], str]:
+def read_folder(
+    path: Path, sha256: str | None, limit: int, vouch: Vouch | None = None
+) -> tuple[dict[str, Any], dict[str, bytes], str]:
     """Return the manifest, the files it names, and the manifest's hash; raises BundleError where one byte is off.
 
     Each file is read once, and what was hashed is what is used. `limit` caps the bytes of all files.
     """
     found = _listing(path)
-    manifest, digest = read_manifest(path, sha256)
+    manifest, digest = read_manifest(path, sha256, vouch)
     entries = file_entries(manifest, str(path), limit)
-    for name in sorted(found - set(entries) - {MANIFEST, CHECKSUM}):
+    for name in sorted(found - set(entries) - {MANIFEST, CHECKSUM, SIGNATURE}):
         raise BundleError(f"{path}: {name!r} is not in the manifest; remove it, or fetch the bundle again")
     files = {}
     for name, entry in entries.items():
         if name not in found:
             raise BundleError(f"{path}: {name} is missing; fetch the bundle again")
-        data = _read(path / name, entry["bytes"])
+        data = read_bytes(path / name, entry["bytes"])
         if len(data) != entry["bytes"] or sha256_of(data) != entry["sha256"]:
             raise BundleError(f"{path}: {name} does not match its hash in the manifest; fetch the bundle again")
         files[name] = data
@@ -126,9 +135,13 @@ def _listing(path: Path) -> set[str]:
     return found
 
 
-def read_manifest(path: Path, sha256: str | None = None) -> tuple[dict[str, Any], str]:
+def read_manifest(path: Path, sha256: str | None = None, vouch: Vouch | None = None) -> tuple[dict[str, Any], str]:
     """Return the manifest of a folder and its hash; raises BundleError where it is damaged or not the expected one."""
-    data = _read(path / MANIFEST, MANIFEST_LIMIT)
+    data = read_bytes(path / MANIFEST, MANIFEST_LIMIT)
+    if vouch is not None:
+        # Before anything is parsed: what nobody signed reaches no parser.
+        file = path / SIGNATURE
+        vouch(data, read_bytes(file, 1000) if file.exists() else None)
     digest = sha256_of(data)
     if sha256 is not None and digest != sha256:
         raise BundleError(
@@ -136,7 +149,7 @@ def read_manifest(path: Path, sha256: str | None = None) -> tuple[dict[str, Any]
             "fetch the bundle again, or correct the pointer"
         )
     try:
-        checksum = _read(path / CHECKSUM, 200)
+        checksum = read_bytes(path / CHECKSUM, 200)
     except FileNotFoundError:
         checksum = b""
     if checksum != f"{digest}  {MANIFEST}\n".encode():
@@ -180,7 +193,8 @@ def file_entries(manifest: Mapping[str, Any], where: str, limit: int) -> dict[st
     return entries
 
 
-def _read(path: Path, limit: int) -> bytes:
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Return the bytes of a file; raises BundleError where it holds more than `limit`."""
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:

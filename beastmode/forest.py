@@ -112,6 +112,9 @@ class Forest:
         if len({forest.columns for forest in forests}) > 1:
             widths = ", ".join(str(forest.columns) for forest in forests)
             raise ValueError(f"forest: cannot join forests over different columns ({widths})")
+        total = sum(forest.feature.shape[1] for forest in forests)
+        if total > MAX_TREES:
+            raise ValueError(f"forest: {total} trees in all are more than the {MAX_TREES} allowed")
         splits = max(len(forest.feature) for forest in forests)
         leaves = max(forest.value.shape[1] for forest in forests)
         kind = _kind(leaves)
@@ -153,7 +156,7 @@ class Forest:
         left = seen <= (self.threshold_single if rows.dtype == np.float32 else self.threshold)
         if np.isnan(rows).any():
             left |= np.isnan(seen) & self.missing_left
-        every = self.keep.dtype.type(np.iinfo(self.keep.dtype).max)
+        every = ~self.keep.dtype.type(0)
         possible = np.bitwise_and.reduce(np.where(left, every, self.keep), axis=1)
         # The exponent of a power of two is its logarithm: the place of the lowest bit, the leaf.
         lowest = (possible & (~possible + possible.dtype.type(1))).astype(np.float64)

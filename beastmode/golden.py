@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from beastmode.scoring import QUANTILES
 
-ENCODING_ATOL = 1e-4
 PREDICTION_ATOL = 1e-5
 PROMPTS: tuple[str, ...] = (
     "",
@@ -92,7 +91,7 @@ def check(encoder: Any, scorer: Any, stored: Mapping[str, NDArray[Any]], candida
 def _compare_encoding(new: NDArray[Any], old: NDArray[Any], encoder: Any) -> None:
     if not np.isfinite(old).all():
         raise ValueError("the stored encoding holds NaN or an infinity")
-    far = ~(np.abs(new.astype(np.float64) - old) <= ENCODING_ATOL)
+    far = ~(np.abs(new.astype(np.float64) - old) <= encoder.tolerance)
     if far.any():
         row, column = np.argwhere(far)[0]
         raise ValueError(

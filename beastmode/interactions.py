@@ -67,6 +67,10 @@ class Interaction:
     """logged, reconstructed or unknown."""
     arm: str | None = None
     arm_probability: float | None = None
+    arm_probabilities: Mapping[str, Mapping[str, float]] | None = None
+    """By arm, P(plan) of what that arm does."""
+    marginal_propensity: float | None = None
+    """P(plan) over both arms, where an experiment ran."""
     sticky_from: str | None = None
     policy: str | None = None
     bundle_sha256: str | None = None

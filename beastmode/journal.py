@@ -10,14 +10,17 @@ import re
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from beastmode.arms import CHALLENGER
 from beastmode.errors import JournalError
 from beastmode.forks import renew_after_fork
 from beastmode.recording import Recording
-from beastmode.records import Decision
+from beastmode.records import Decision, new_id
 
 _LOG = logging.getLogger("beastmode")
 
@@ -93,6 +96,30 @@ class Journal:
         """Write the line of a call that ended."""
         self._open.pop(id(recording), None)
         self.write({"kind": "end", "v": VERSION, **outcome})
+        if recording.decision.shadow is not None:
+            self._shadow(recording.decision, recording.decision.shadow)
+
+    def _shadow(self, served: Decision, work: Callable[[], Decision]) -> None:
+        """Write what a challenger would have done, now that the answer is here; nothing was called, so nothing cost."""
+        outcome: dict[str, Any] = {"status": "success"}
+        try:
+            decision = work()
+        except Exception as error:
+            # Whatever is wrong with a challenger is worth a line, and no request may fail of it.
+            request = replace(served.request, request_id=new_id())
+            decision = replace(
+                served, request=request, decision_id=new_id(), arm=CHALLENGER, propensity=None, sticky_from=None,
+                probabilities={}, predictions=(), shadow=None,
+            )  # fmt: skip
+            said = f"the challenger failed: {type(error).__name__}: {error}"[:500]
+            outcome = {"status": "failure", "error_type": "router_error", "error_message": said}
+        line = begun(Recording(self, decision, purpose="shadow", parent=served.request.request_id), self.prompts)
+        if outcome["status"] == "failure":
+            for name in ("plan", "candidates", "probabilities", "policy", "bundle_sha256", "model_requested"):
+                line.pop(name, None)
+        self.write({"kind": "begin", "v": VERSION, **line})
+        ids = {"decision_id": decision.decision_id, "request_id": decision.request.request_id}
+        self.write({"kind": "end", "v": VERSION, **ids, **outcome})
 
     def write(self, event: dict[str, Any]) -> None:
         """Append one event as one line of JSON; what cannot be written is counted and logged, never raised."""
@@ -169,7 +196,7 @@ def begun(recording: Recording, prompts: bool) -> dict[str, Any]:
         "parent_request_id": recording.parent,
         "session_id": request.session_id,
         "tenant": request.tenant,
-        "unit": request.unit or request.session_id,
+        "unit": decision.unit or request.unit or request.session_id,
         "messages": request.messages if prompts else None,
         "prompt_sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
         "prompt_chars": request.chars,

@@ -5,23 +5,29 @@ from pathlib import Path
 
 from beastmode.bundle import Bundle
 from beastmode.errors import StoreError
+from beastmode.signing import PublicKey
 from beastmode.store import POINTER, Store
 
 _LOG = logging.getLogger("beastmode")
 
 
-def load_bundle(source: str | Path, sha256: str | None = None, cache: str | Path | None = None) -> Bundle:
+def load_bundle(
+    source: str | Path,
+    sha256: str | None = None,
+    cache: str | Path | None = None,
+    public_key: PublicKey | None = None,
+) -> Bundle:
     """Read a bundle from a folder, from a store's pointer, or from a registry."""
     if str(source).startswith("models:/"):
         from beastmode.registry import fetch
 
-        return fetch(str(source), cache)
+        return fetch(str(source), cache, public_key)
     path = Path(source)
     if (path / POINTER).is_file():
-        return Store(path).load_champion()
+        return Store(path).load_champion(public_key)
     if (path / "bundles").is_dir():
         raise StoreError(f"{path}: this store has no champion yet; promote a bundle first")
-    bundle = Bundle.read(path, sha256)
+    bundle = Bundle.read(path, sha256, public_key)
     if not bundle.verified:
         _LOG.warning("%s: unverified manifest; pass sha256, or load from a store or a registry", path)
     return bundle

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beastmode.scoring import Arrays, Encoding, Floats, Parts, Predicted, Usage
+from beastmode.vectors import packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Prototypes:
     start: int
     stop: int
     """The columns of the encoding in which nearness is measured."""
+    ids: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    """For each prototype the ids of a few of its members, each of another session; empty where none are kept."""
     length: Floats = field(init=False, repr=False, compare=False)
     """(p,) of each centre"""
 
@@ -38,13 +41,35 @@ class Prototypes:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the tables by name, as npz holds them."""
-        return {name: getattr(self, name).astype(np.float32) for name in ("centre", "weight", "excess")}
+        tables: dict[str, NDArray[Any]] = {name: getattr(self, name).astype(np.float32) for name in _TABLES}
+        if self.ids:
+            tables["ids"] = packed([" ".join(few) for few in self.ids])
+        return tables
 
     @classmethod
     def from_parts(cls, known: Mapping[str, Any], arrays: Arrays) -> Self:
-        """Return what the arrays and the columns named in `known` describe."""
-        centre, weight, excess = (arrays[name].astype(np.float64) for name in ("centre", "weight", "excess"))
-        return cls(centre, weight, excess, int(known["start"]), int(known["stop"]))
+        """Return what the arrays and the columns named in `known` describe; raises ValueError on ids of others."""
+        centre, weight, excess = (arrays[name].astype(np.float64) for name in _TABLES)
+        ids: tuple[tuple[str, ...], ...] = ()
+        if "ids" in arrays:
+            ids = tuple(tuple(few.split()) for few in arrays["ids"].tobytes().decode().split("\n"))
+            if len(ids) != len(centre):
+                raise ValueError(f"it has ids of {len(ids)} prototypes, and {len(centre)} prototypes")
+        return cls(centre, weight, excess, int(known["start"]), int(known["stop"]), ids)
+
+
+_TABLES = ("centre", "weight", "excess")
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A prototype near to a request."""
+
+    nearness: float
+    requests: int
+    """How many logged requests it stands for."""
+    request_ids: tuple[str, ...]
+    """A few of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +121,7 @@ class Neighbours:
         return {
             "mean": self.mean.tolist(),
             "neighbours": (self.trust * self.kernel.smooth(self.prototypes, similarity)[0]).tolist(),
-            "nearest_prototypes": nearest(similarity[0]),
+            "nearest": nearest(self.prototypes, similarity[0]),
         }
 
     def parts(self) -> Parts:
@@ -122,7 +147,8 @@ class Neighbours:
         )
 
 
-def nearest(similarity: Floats, count: int = 5) -> list[tuple[int, float]]:
-    """Return the nearest prototypes of one request with their similarities, the nearest first."""
-    order = np.argsort(-similarity)[:count]
-    return [(int(p), round(float(similarity[p]), 4)) for p in order]
+def nearest(prototypes: Prototypes, nearness: Floats, count: int = 5) -> list[Near]:
+    """Return the prototypes nearest to one request, the nearest first; `nearness` is (p,)."""
+    order = np.argsort(-nearness)[:count].tolist()
+    ids = prototypes.ids or ((),) * len(nearness)
+    return [Near(round(float(nearness[p]), 4), int(prototypes.weight[p]), ids[p]) for p in order]

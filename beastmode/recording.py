@@ -47,6 +47,7 @@ class Recording:
         self._ended = False
         self._start = self._call_start = 0.0
         self._cost: tuple[float, str] | None = None
+        self._cache_tier: str | None = None
 
     def __enter__(self) -> Self:
         if self._pid:
@@ -109,6 +110,23 @@ class Recording:
         """Note what the present call cost in US dollars, where the provider says so."""
         self._now = replace(self._now, cost_usd=usd)
         self._cost = (usd, source)
+
+    @property
+    def present(self) -> Attempt:
+        """What is known of the present call so far."""
+        return self._now
+
+    def began_before(self, seconds: float) -> None:
+        """Count what passed before the block was entered as part of the call."""
+        self._start -= seconds
+        self._call_start -= seconds
+
+    def cached(self, tier: str, error_type: str | None = None, message: str = "") -> None:
+        """Note that a tier of the cache served the request, for nothing; `error_type` is of a failure that it holds."""
+        self._cache_tier = tier
+        self.cost(0.0, "cache")
+        if error_type is not None:
+            self._failure = ("failure", ERROR_TYPES[error_type], message[:_MESSAGE_CHARS])
 
     def about(self, *, host: str | None = None, key: str | None = None, retry_after: float | None = None) -> None:
         """Note what a tip should name: the host, the *name* of the key's variable, seconds to wait."""
@@ -202,6 +220,7 @@ class Recording:
             **{name: getattr(last, name) for name in _COUNTS},
             "cost_usd": sum(costs) if costs else None,
             "cost_source": self._cost[1] if self._cost else None,
+            "cache_tier": self._cache_tier,
         }
         outcome = {name: value for name, value in outcome.items() if value is not None}
         calls = [{name: value for name, value in asdict(call).items() if value is not None} for call in self._done]

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -32,13 +32,33 @@ def message_text(message: Message) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a request demands of a candidate; a candidate that lacks it is not eligible."""
+    """What a request demands of a candidate; a candidate that lacks it is not eligible.
+
+    Raises ValueError on regions given as one string, and on a budget or a deadline that is no positive number.
+    """
 
     tools: bool = False
     json: bool = False
     vision: bool = False
     output_tokens: int | None = None
-    """The most tokens the answer may take, counted against the context limit."""
+    """The most tokens the answer may take, counted against the context limit and the budget."""
+    regions: tuple[str, ...] | None = None
+    """Where the request may be processed; anywhere where it is None. A candidate whose region nobody stated is not
+    among them."""
+    budget_usd: float | None = None
+    """The most that the request may cost in US dollars: the 95% quantile of the predicted cost is held against it."""
+    deadline_ms: float | None = None
+    """The longest that the answer may take: the 95% quantile of the predicted latency is held against it."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.regions, str):
+            raise ValueError(f"needs: regions = {self.regions!r} must be a tuple of names; write ({self.regions!r},)")
+        if self.regions is not None:
+            object.__setattr__(self, "regions", tuple(self.regions))
+        for name in ("budget_usd", "deadline_ms"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise ValueError(f"needs: {name} = {limit!r} must be a positive number; leave it out for no limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +187,20 @@ class Decision:
     """Why a candidate of the bundle was not eligible."""
     arm: str = "champion"
     arm_probability: float = 1.0
+    """P(arm) at that moment: the share in force."""
     sticky_from: str | None = None
     endpoint: Endpoint = Endpoint()
     """Where the candidate that is asked first answers."""
     decision_id: str = field(default_factory=new_id)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    unit: str | None = None
+    """What an experiment dealt; None where none runs."""
+    arm_probabilities: Mapping[str, Mapping[str, float]] | None = None
+    """What each arm does, P(plan name) by arm, while an experiment runs: a turn that an arm would keep is certain."""
+    marginal_propensity: float | None = None
+    """P(plan) over both arms, the sum of share times that arm's probability: what off-policy evaluation divides by."""
+    shadow: "Callable[[], Decision] | None" = field(default=None, repr=False, compare=False)
+    """Works out what a challenger would have done, for the journal, once the answer is here; it may raise."""
 
     @property
     def candidate(self) -> str:
@@ -194,6 +223,9 @@ class Decision:
             "propensity": self.propensity,
             "arm": self.arm,
             "arm_probability": self.arm_probability,
+            "arm_probabilities": self.arm_probabilities and {k: dict(v) for k, v in self.arm_probabilities.items()},
+            "marginal_propensity": self.marginal_propensity,
+            "unit": self.unit,
             "sticky_from": self.sticky_from,
             "policy": self.policy,
             "bundle_sha256": self.bundle_sha256,

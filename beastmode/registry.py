@@ -14,6 +14,7 @@ from beastmode.folder import (
     CHECKSUM,
     MANIFEST,
     MANIFEST_LIMIT,
+    SIGNATURE,
     file_entries,
     parse_manifest,
     replace_file,
@@ -21,6 +22,7 @@ from beastmode.folder import (
     write_folder,
 )
 from beastmode.rest import Tracking, Unreachable
+from beastmode.signing import PublicKey
 
 _LOG = logging.getLogger("beastmode")
 
@@ -39,12 +41,13 @@ class Version:
     sha256: str
 
 
-def fetch(uri: str, cache: str | Path | None = None) -> Bundle:
+def fetch(uri: str, cache: str | Path | None = None, public_key: PublicKey | None = None) -> Bundle:
     """Return the bundle of `models:/NAME@ALIAS` or `models:/NAME/VERSION`, verified.
 
     What was fetched is kept under `cache` (default: `beastmode` in the user's cache folder) by its hash, and used again
     when the registry cannot be reached. Only the files that the manifest names are asked for, so no listing of the
-    server's is trusted. Raises RegistryError or BundleError with the remedy.
+    server's is trusted. With `public_key`, the bundle must be signed by the private half of it. Raises RegistryError
+    or BundleError with the remedy.
     """
     match = _URI.fullmatch(uri)
     if match is None:
@@ -55,8 +58,8 @@ def fetch(uri: str, cache: str | Path | None = None) -> Bundle:
     try:
         version = resolve(tracking, match["name"], match["alias"], match["version"])
     except Unreachable as error:
-        return _remembered(uri, folder, known, error)
-    bundle = _cached(folder, version.sha256) or _download(tracking, version, folder)
+        return _remembered(uri, folder, known, error, public_key)
+    bundle = _cached(folder, version.sha256, public_key) or _download(tracking, version, folder, public_key)
     replace_file(known, version.sha256.encode())
     return bundle
 
@@ -92,7 +95,7 @@ def set_alias(model: str, alias: str, version: str) -> None:
     Tracking.from_environment().post_json("registered-models/alias", body)
 
 
-def _download(tracking: Tracking, version: Version, folder: Path) -> Bundle:
+def _download(tracking: Tracking, version: Version, folder: Path, public_key: PublicKey | None) -> Bundle:
     where = f"{tracking.uri}: version {version.version} of {version.model!r}"
     text = tracking.artifact(version.model, version.version, MANIFEST, MANIFEST_LIMIT)
     if sha256_of(text) != version.sha256:
@@ -101,11 +104,13 @@ def _download(tracking: Tracking, version: Version, folder: Path) -> Bundle:
     files = {MANIFEST: text, CHECKSUM: f"{version.sha256}  {MANIFEST}\n".encode()}
     for name, entry in entries.items():
         files[name] = tracking.artifact(version.model, version.version, name, entry["bytes"])
+    if public_key is not None:
+        files[SIGNATURE] = tracking.artifact(version.model, version.version, SIGNATURE, 1000)
     draft = folder / f".{version.sha256}.{secrets.token_hex(4)}"
     try:
         # The whole bundle proves itself before its folder gets the name under which it is found again.
         write_folder(draft, files)
-        bundle = Bundle.read(draft, version.sha256)
+        bundle = Bundle.read(draft, version.sha256, public_key)
         final = folder / version.sha256
         # What stands there did not verify, or it would have been used.
         shutil.rmtree(final, ignore_errors=True)
@@ -117,20 +122,20 @@ def _download(tracking: Tracking, version: Version, folder: Path) -> Bundle:
     return bundle
 
 
-def _cached(folder: Path, sha256: str) -> Bundle | None:
+def _cached(folder: Path, sha256: str, public_key: PublicKey | None) -> Bundle | None:
     if not (folder / sha256).is_dir():
         return None
     try:
-        return Bundle.read(folder / sha256, sha256)
+        return Bundle.read(folder / sha256, sha256, public_key)
     except BundleError as error:
         _LOG.warning("%s; fetching it again", error)
         return None
 
 
-def _remembered(uri: str, folder: Path, known: Path, error: Unreachable) -> Bundle:
+def _remembered(uri: str, folder: Path, known: Path, error: Unreachable, public_key: PublicKey | None) -> Bundle:
     """Return the bundle that this address led to last time; raises `error` where there is none."""
     try:
-        bundle = _cached(folder, known.read_text(encoding="ascii"))
+        bundle = _cached(folder, known.read_text(encoding="ascii"), public_key)
     except (OSError, ValueError):
         bundle = None
     if bundle is None:

@@ -2,24 +2,27 @@
 
 import os
 import threading
-from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from itertools import accumulate
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any, Self
 
+from beastmode.arms import Dealing, Step
 from beastmode.bundle import Bundle
 from beastmode.errors import BundleError
-from beastmode.explanation import Explanation, explain, reason
+from beastmode.experiment import Challenge
+from beastmode.explanation import Explanation, explain
 from beastmode.follower import Follower
 from beastmode.forks import renew_after_fork
 from beastmode.loading import load_bundle
 from beastmode.records import Decision, Endpoint, Message, Request
-from beastmode.serving import Serving
-from beastmode.sessions import Kept, Sessions
+from beastmode.serving import Outlook, Serving
+from beastmode.sessions import Sessions
+from beastmode.signing import PublicKey
 from beastmode.store import Store
+from beastmode.trial import Side, Trial, pick
 
 Prompt = str | Sequence[Message] | Request
 
@@ -44,8 +47,9 @@ class Router:
 
         `seed` makes the draws repeatable. `quality_ratio` takes the bundle's operating point that keeps this share of
         the best single candidate's quality; `guaranteed` takes the one that was certified instead. With
-        `remember_sessions` the last so many sessions stay with the candidate they were first given: such turns carry
-        `sticky_from` and no propensity.
+        `remember_sessions` the last so many sessions are known: what the candidate of the last turn has in its
+        provider's prompt cache makes it cheaper for the next, and a turn stays with it where the policy prefers it so;
+        such turns carry `sticky_from` and no propensity.
         """
         if guaranteed and quality_ratio is not None:
             raise BundleError(f"give either guaranteed or quality_ratio = {quality_ratio:g}: a bundle serves one point")
@@ -71,16 +75,31 @@ class Router:
         guaranteed: bool = False,
         remember_sessions: int = 0,
         cache: str | Path | None = None,
+        challenger: str | Path | None = None,
+        share: float = 0.0,
+        dealing: Dealing | None = None,
+        public_key: PublicKey | None = None,
     ) -> Self:
         """Load a router from a bundle's folder, a store, or a registry (`models:/NAME@ALIAS`, `models:/NAME/VERSION`).
 
         A registry is read over MLflow's REST interface, where MLFLOW_TRACKING_URI points; `cache` is the folder that
-        keeps what was fetched and verified. Raises BundleError, StoreError or RegistryError with the remedy.
+        keeps what was fetched and verified. `challenger` is put to trial on a `share` of the sessions, or as `dealing`
+        says (units, ramp, shadow). With `public_key`, what its private key did not sign is refused. Raises BundleError,
+        StoreError or RegistryError with the remedy.
         """
-        bundle = load_bundle(source, sha256, cache)
-        return cls(
+        challenge = None
+        if challenger is not None:
+            rival = load_bundle(challenger, None, cache, public_key)
+            always = (Step(datetime.min.replace(tzinfo=UTC), share),)
+            challenge = Challenge(rival, dealing or Dealing(rival.sha256 or rival.name, always))
+        elif share or dealing is not None:
+            raise BundleError("load: a share or a dealing needs a challenger; name the challenger's bundle")
+        bundle = load_bundle(source, sha256, cache, public_key)
+        router = cls(
             bundle, seed, quality_ratio=quality_ratio, guaranteed=guaranteed, remember_sessions=remember_sessions
         )
+        router.swap(bundle, challenge)
+        return router
 
     @classmethod
     def follow(
@@ -92,19 +111,22 @@ class Router:
         quality_ratio: float | None = None,
         guaranteed: bool = False,
         remember_sessions: int = 0,
+        public_key: PublicKey | None = None,
     ) -> Self:
         """Serve a store's champion, and the next one as soon as the pointer moves; the last good one stays otherwise.
 
-        The pointer is read by a thread of its own. Close the router, or use it as a context manager, to end it.
+        The experiment of the store is served too, from its start to its end. The store is read by a thread of its own.
+        Close the router, or use it as a context manager, to end it. With `public_key`, what is unsigned is not served.
         Raises StoreError or BundleError when there is no good champion to begin with.
         """
         store = store if isinstance(store, Store) else Store(store)
-        follower = Follower(store, every_seconds)
+        follower = Follower(store, every_seconds, public_key)
         first = follower.first()
         router = cls(
             first, seed, quality_ratio=quality_ratio, guaranteed=guaranteed, remember_sessions=remember_sessions
         )
         router._follower = follower
+        follower.look(router.swap)
         follower.start(router.swap)
         return router
 
@@ -118,12 +140,20 @@ class Router:
         serving = self._serving
         return serving.endpoints[serving.column(candidate)]
 
-    def swap(self, bundle: Bundle) -> None:
-        """Serve another bundle from the next request on; requests under way keep the one they began with."""
-        chosen = bundle if self._quality_ratio is None else bundle.at(self._quality_ratio)
+    def swap(self, bundle: Bundle, challenge: Challenge | None = None) -> None:
+        """Serve another bundle, and try a challenger, from the next request on; requests under way end as they began.
+
+        Raises BundleError, and changes nothing, where one of them lacks the operating point that is served.
+        """
+        serving = Serving.of(self._at_point(bundle))
+        rival = None if challenge is None else Serving.of(self._at_point(challenge.bundle))
+        trial = None if challenge is None or rival is None else Trial(serving, rival, challenge.dealing)
+        self._serving, self._trial = serving, trial
+
+    def _at_point(self, bundle: Bundle) -> Bundle:
         if self._guaranteed:
-            chosen = bundle.guaranteed()
-        self._serving = Serving.of(chosen)
+            return bundle.guaranteed()
+        return bundle if self._quality_ratio is None else bundle.at(self._quality_ratio)
 
     def at(self, quality_ratio: float | None = None, *, guaranteed: bool = False) -> "Router":
         """Return a router at an operating point: the cheapest that keeps this share of the best single's quality.
@@ -136,7 +166,8 @@ class Router:
             "remember_sessions": self._sessions.most,
         }  # fmt: skip
         if self._follower is not None:
-            return Router.follow(self._follower.store, self._follower.every_seconds, **options)
+            followed = self._follower
+            return Router.follow(followed.store, followed.every_seconds, public_key=followed.public_key, **options)
         return Router(self.bundle, **options)
 
     def close(self) -> None:
@@ -153,44 +184,46 @@ class Router:
     ) -> None:
         self.close()
 
-    def route(self, prompt: Prompt, *, allow: Collection[str] | None = None, **known: Any) -> Decision:
+    def route(
+        self,
+        prompt: Prompt,
+        *,
+        allow: Collection[str] | None = None,
+        deny: Collection[str] | None = None,
+        **known: Any,
+    ) -> Decision:
         """Return the decision for a prompt, chat messages or a Request.
 
-        `allow` names the candidates that may be taken; `known` are further fields of the request (tenant, session_id,
-        needs, ...). Raises RoutingError, saying why of each, where no candidate is eligible.
+        `allow` names the candidates that may be taken, `deny` those that may not; `known` are further fields of the
+        request (tenant, session_id, needs, ...). Raises RoutingError, saying why of each, where none is eligible.
         """
-        serving = self._serving
         request = Request.of(prompt, **known)
-        outlook = serving.outlook(request, allow)
-        policy = serving.bundle.policy
-        chances = policy.probabilities(outlook.expected.utility, outlook.eligible)[0].tolist()
-        kept = self._sessions.get(request.session_id)
-        if kept is not None and (kept.candidate in outlook.excluded or kept.candidate not in serving.names):
-            kept = None
-        column = self._draw(chances) if kept is None else serving.column(kept.candidate)
-        may = outlook.eligible[0].tolist()
-        decision = Decision(
-            request=request,
-            plan=serving.plans[column],
-            probabilities={name: p for name, p, yes in zip(serving.names, chances, may, strict=True) if yes},
-            propensity=chances[column] if kept is None else None,
-            policy=serving.policy,
-            bundle_sha256=serving.bundle.sha256,
-            predictions=serving.predictions(outlook.expected),
-            reason=reason(serving.bundle, column, outlook.expected.utility[0], may, chances, kept is not None),
-            excluded=outlook.excluded,
-            sticky_from=None if kept is None else kept.decision_id,
-            endpoint=serving.endpoints[column],
-        )
-        if kept is None:
-            self._sessions.keep(request.session_id, Kept(decision.candidate, decision.decision_id))
+        warm = self._sessions.warm(request)
+
+        def ask(serving: Serving) -> Outlook:
+            return serving.outlook(request, allow, deny, warm)
+
+        trial = self._trial
+        if trial is None:
+            serving = self._serving
+            decision = Side.of(serving, ask(serving)).decide(request, self._draw)
+        else:
+            decision = trial.decide(request, ask, self._draw)
+        self._sessions.keep(decision)
         return decision
 
-    def explain(self, prompt: Prompt, *, allow: Collection[str] | None = None, **known: Any) -> Explanation:
+    def explain(
+        self,
+        prompt: Prompt,
+        *,
+        allow: Collection[str] | None = None,
+        deny: Collection[str] | None = None,
+        **known: Any,
+    ) -> Explanation:
         """Return what speaks for and against each candidate, and what would have to change; nothing is drawn."""
         serving = self._serving
         request = Request.of(prompt, **known)
-        outlook = serving.outlook(request, allow)
+        outlook = serving.outlook(request, allow, deny, self._sessions.warm(request))
         chances = serving.bundle.policy.probabilities(outlook.expected.utility, outlook.eligible)[0]
         return explain(serving.bundle, request, serving.predictions(outlook.expected), chances, outlook.excluded)
 
@@ -199,10 +232,7 @@ class Router:
             if self._forked:
                 self._resume()
             uniform = self._random.random()
-        ends = list(accumulate(chances))
-        column = bisect_right(ends, uniform * ends[-1])
-        # The product may round up to the very end of the last interval.
-        return column if column < len(ends) else max(i for i, chance in enumerate(chances) if chance > 0)
+        return pick(chances, uniform)
 
     def after_fork(self) -> None:
         """Draw from a stream of its own in a forked child: two that drew the same numbers would explore as one."""

@@ -1,15 +1,27 @@
 """A bundle made ready to serve: who may take a request, and what is expected of each."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from beastmode.bundle import Bundle, Expectation
+from beastmode.constraints import Constraints, Excluded
 from beastmode.errors import RoutingError
 from beastmode.records import Endpoint, Plan, Prediction, Request
+from beastmode.sessions import Warm
+
+
+@dataclass(frozen=True, slots=True)
+class Discount:
+    """The candidate that has the conversation so far in its provider's cache, and what that is worth."""
+
+    column: int
+    decision_id: str
+    """The decision that drew it."""
+    saving_usd: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,16 @@ class Outlook:
     """(1, m)"""
     excluded: dict[str, str]
     """Why a candidate may not."""
+    discount: Discount | None = None
+    """Counted in what is expected already."""
+
+    def stays(self, chances: Sequence[float]) -> Discount | None:
+        """Return where the turn stays, or None where it is to be drawn from `chances`.
+
+        It stays where its session is warm and the policy, for which the saving counts as any other money, prefers it.
+        """
+        known = self.discount
+        return known if known is not None and 0 < chances[known.column] >= max(chances) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +53,7 @@ class Serving:
     names: tuple[str, ...]
     plans: tuple[Plan, ...]
     endpoints: tuple[Endpoint, ...]
-    context_tokens: float
-    """Up to it a request without special needs is one that every candidate may serve."""
+    constraints: Constraints
     policy: str
     everyone: NDArray[np.bool_]
     """(1, m) All true."""
@@ -41,13 +62,12 @@ class Serving:
     def of(cls, bundle: Bundle) -> Self:
         """Make a bundle ready."""
         names = tuple(candidate.name for candidate in bundle.candidates)
-        limits = [c.context_tokens for c in bundle.candidates if c.context_tokens is not None]
         policy = f"{bundle.name}/{type(bundle.policy).__name__}"
         endpoints = tuple(candidate.endpoint for candidate in bundle.candidates)
         plans = tuple(map(Plan.single, names))
         everyone = np.ones((1, len(names)), dtype=bool)
         everyone.flags.writeable = False
-        return cls(bundle, names, plans, endpoints, min(limits, default=np.inf), policy, everyone)
+        return cls(bundle, names, plans, endpoints, Constraints.of(bundle.candidates), policy, everyone)
 
     def column(self, candidate: str) -> int:
         """Return the column of a candidate; raises RoutingError on an unknown name."""
@@ -55,50 +75,57 @@ class Serving:
             raise RoutingError(f"unknown candidate {candidate!r}; the bundle has {', '.join(self.names)}")
         return self.names.index(candidate)
 
-    def outlook(self, request: Request, allow: Collection[str] | None) -> Outlook:
+    def outlook(
+        self,
+        request: Request,
+        allow: Collection[str] | None = None,
+        deny: Collection[str] | None = None,
+        warm: Warm | None = None,
+    ) -> Outlook:
         """Return what is expected of every candidate; raises RoutingError where none may take the request."""
         input_tokens = request.chars / 4
-        excluded = self._excluded(request, input_tokens, allow)
-        if len(excluded) == len(self.names):
-            raise RoutingError(
-                f"request {request.request_id}: no candidate may serve it ("
-                + "; ".join(f"{name}: {why}" for name, why in excluded.items())
-                + "); relax its needs or the allow list, or add a candidate"
-            )
-        eligible = self.everyone
-        if excluded:
-            eligible = np.array([[name not in excluded for name in self.names]])
+        excluded = self.constraints.standing(request, input_tokens, allow, deny)
         expected = self.bundle.expect((request.text,), np.array([input_tokens]))
-        floor = self.bundle.objective.quality_floor
-        if floor is not None:
-            reaching = self.bundle.objective.reaching(expected.quality, eligible)
-            for column in np.flatnonzero(eligible[0] & ~reaching[0]).tolist():
-                quality = expected.quality[0, column]
-                excluded[self.names[column]] = f"predicted quality {quality:.3f} is under the floor of {floor:g}"
-            eligible = reaching
-        return Outlook(expected, eligible, excluded)
+        discount = None if warm is None else self._discount(warm, input_tokens)
+        if discount is not None:
+            expected = self._discounted(expected, discount)
+        if request.needs.budget_usd is not None or request.needs.deadline_ms is not None:
+            self.constraints.limit(excluded, request, input_tokens, expected)
+        eligible = self.everyone
+        if excluded.why:
+            eligible = np.array([[name not in excluded.why for name in self.names]])
+        if self.bundle.objective.quality_floor is not None:
+            eligible = self._reaching(expected, eligible, excluded)
+        return Outlook(expected, eligible, excluded.why, discount)
+
+    def _reaching(self, expected: Expectation, eligible: NDArray[np.bool_], excluded: Excluded) -> NDArray[np.bool_]:
+        """Return who is eligible under the quality floor, and add the others to `excluded`."""
+        reaching = self.bundle.objective.reaching(expected.quality, eligible)
+        for column in np.flatnonzero(eligible[0] & ~reaching[0]).tolist():
+            quality, floor = expected.quality[0, column], self.bundle.objective.quality_floor
+            excluded.why[self.names[column]] = f"predicted quality {quality:.3f} is under the floor of {floor:g}"
+        return reaching
+
+    def _discount(self, warm: Warm, input_tokens: float) -> Discount | None:
+        """Return what the session's last candidate would save, or None where that is nothing."""
+        if warm.candidate not in self.names:
+            return None
+        column = self.names.index(warm.candidate)
+        saving = warm.saving_usd(self.bundle.candidates[column], input_tokens)
+        return Discount(column, warm.decision_id, saving) if saving > 0 else None
+
+    def _discounted(self, expected: Expectation, discount: Discount) -> Expectation:
+        """Return the expectation of one request with the cost of one candidate less what its cache saves."""
+        off = np.zeros(len(self.names))
+        off[discount.column] = discount.saving_usd
+        cost = expected.cost_usd - off
+        utility = self.bundle.objective.utility(expected.quality, cost, expected.latency_ms)
+        quantiles = expected.cost_usd_quantiles - off
+        return replace(expected, cost_usd=cost, cost_usd_quantiles=quantiles, utility=utility)
 
     def predictions(self, expected: Expectation) -> "Predictions":
         """Return the expectation of one request, a candidate at a time."""
         return Predictions(self.names, expected)
-
-    def _excluded(self, request: Request, input_tokens: float, allow: Collection[str] | None) -> dict[str, str]:
-        """Return why each candidate that may not serve the request may not."""
-        needs = request.needs
-        plain = not (needs.tools or needs.json or needs.vision)
-        if plain and allow is None and input_tokens + (needs.output_tokens or 0) <= self.context_tokens:
-            return {}
-        unknown = set(allow or ()) - set(self.names)
-        if unknown:
-            there = ", ".join(self.names)
-            raise RoutingError(f"allow: unknown candidate {sorted(unknown)[0]!r}; the bundle has {there}")
-        excluded = {}
-        for candidate in self.bundle.candidates:
-            if allow is not None and candidate.name not in allow:
-                excluded[candidate.name] = "not on the allow list"
-            elif why := candidate.refusal(request, input_tokens):
-                excluded[candidate.name] = why
-        return excluded
 
 
 class Predictions(Sequence[Prediction]):

@@ -1,84 +1,24 @@
 """Where bundles live, and the pointer file that alone says which of them serves."""
 
-import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+import secrets
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from beastmode.arms import Dealing
 from beastmode.bundle import Bundle
 from beastmode.errors import BundleError, StoreError
+from beastmode.experiment import EXPERIMENT, Experiment, read_experiment
 from beastmode.folder import MANIFEST, read_manifest, replace_file, sha256_of
+from beastmode.pointer import NAME, Baseline, Kept, Pointer, Registered
+from beastmode.signing import PublicKey
+
+__all__ = ["POINTER", "Baseline", "Kept", "Pointer", "Registered", "Store"]
 
 POINTER = "champion.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A version of a registered model."""
-
-    model: str
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A bundle that can be rolled back to."""
-
-    bundle: str
-    manifest_sha256: str
-    registry: Registered | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pointer:
-    """The one truth about what serves; a registry's alias is its projection."""
-
-    bundle: str
-    """The name of its folder under `bundles/`."""
-    manifest_sha256: str
-    at: str
-    """ISO 8601: when it was pointed to."""
-    reason: str
-    previous: Kept | None = None
-    registry: Registered | None = None
-    reconciled: bool = False
-    """Whether the registry's alias is known to agree."""
-
-    def to_json(self) -> str:
-        """Return the pointer as the text of its file."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> "Pointer":
-        """Return the pointer that `to_json` wrote; raises ValueError on anything else."""
-        try:
-            known = json.loads(text)
-            kept = known.get("previous")
-            previous = None if kept is None else Kept(**{**kept, "registry": _registered(kept.get("registry"))})
-            pointer = cls(**{**known, "previous": previous, "registry": _registered(known.get("registry"))})
-        except (TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise ValueError(f"it is no pointer ({error})") from error
-        _require(pointer.bundle, pointer.manifest_sha256)
-        if previous is not None:
-            _require(previous.bundle, previous.manifest_sha256)
-        return pointer
-
-
-def _require(bundle: Any, sha256: Any) -> None:
-    if not isinstance(bundle, str) or not _NAME.fullmatch(bundle):
-        raise ValueError(f"bundle {bundle!r} is no name of a folder")
-    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise ValueError(f"manifest_sha256 {sha256!r} is no SHA-256")
-
-
-def _registered(known: Mapping[str, Any] | None) -> Registered | None:
-    return None if known is None else Registered(**known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +32,14 @@ class Store:
 
     def folder(self, name: str) -> Path:
         """Return the folder of a bundle; raises StoreError on a name that could lead elsewhere."""
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise StoreError(f"bundle name {name!r}: use letters, digits, dot, dash and underscore, at most 100")
         return self.path / "bundles" / name
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the bundles that are there, sorted."""
         folders = (self.path / "bundles").glob(f"*/{MANIFEST}")
-        return tuple(sorted(folder.parent.name for folder in folders if _NAME.fullmatch(folder.parent.name)))
+        return tuple(sorted(folder.parent.name for folder in folders if NAME.fullmatch(folder.parent.name)))
 
     def add(self, bundle: Bundle) -> Bundle:
         """Write a bundle under its name, and return it with its hash; adding the same bundle again changes nothing.
@@ -114,9 +54,9 @@ class Store:
             raise StoreError(f"{folder}: another bundle has this name; give the new one a name of its own")
         return replace(bundle, sha256=digest, verified=True)
 
-    def read(self, name: str, sha256: str | None = None) -> Bundle:
+    def read(self, name: str, sha256: str | None = None, public_key: PublicKey | None = None) -> Bundle:
         """Read a bundle of the store by name; raises BundleError where it does not verify."""
-        return Bundle.read(self.folder(name), sha256)
+        return Bundle.read(self.folder(name), sha256, public_key)
 
     def champion(self) -> Pointer | None:
         """Return the pointer, or None where nothing was ever promoted; raises StoreError where it is damaged."""
@@ -128,12 +68,67 @@ class Store:
         except (ValueError, OSError) as error:
             raise StoreError(f"{file}: {error}; restore it, or promote a bundle again") from error
 
-    def load_champion(self) -> Bundle:
+    def load_champion(self, public_key: PublicKey | None = None) -> Bundle:
         """Read the bundle that serves, verified by the pointer's hash; raises StoreError where there is none."""
         pointer = self.champion()
         if pointer is None:
             raise StoreError(f"{self.path}: no champion yet; promote a bundle first")
-        return self.read(pointer.bundle, pointer.manifest_sha256)
+        return self.read(pointer.bundle, pointer.manifest_sha256, public_key)
+
+    def experiment(self) -> Experiment | None:
+        """Return the experiment, or None where none runs; raises StoreError where its file is damaged."""
+        return read_experiment(self.path)
+
+    def try_out(self, name: str, dealing: Dealing, *, at: str, reason: str) -> Experiment:
+        """Start an experiment against the champion, or change the ramp of the one that runs; in one step.
+
+        Raises StoreError where there is no champion, where the challenger is the champion, and where the same
+        challenger runs under another salt or unit, which would deal its units anew.
+        """
+        with self._alone():
+            champion, before = self.champion(), self.experiment()
+            digest = self._digest(name)
+            if champion is None or champion.manifest_sha256 == digest:
+                raise StoreError(f"{self.path}: {name!r} needs another bundle as champion; promote one first")
+            start = at
+            if before is not None and before.champion_sha256 == champion.manifest_sha256:
+                if before.manifest_sha256 != digest:
+                    raise StoreError(f"{self.path}: {before.challenger!r} is on trial; stop that experiment first")
+                if (before.dealing.salt, before.dealing.unit) != (dealing.salt, dealing.unit):
+                    raise StoreError(f"{self.path}: another salt or unit deals anew; stop the experiment first")
+                start = before.start
+            experiment = Experiment(
+                challenger=name, manifest_sha256=digest, champion_sha256=champion.manifest_sha256,
+                dealing=dealing, start=start, reason=reason,
+            )  # fmt: skip
+            replace_file(self.path / EXPERIMENT, experiment.to_json().encode())
+            return experiment
+
+    def stop_experiment(self) -> bool:
+        """End the experiment: every unit is the champion's again; returns whether there was one."""
+        with self._alone():
+            there = (self.path / EXPERIMENT).exists()
+            (self.path / EXPERIMENT).unlink(missing_ok=True)
+            return there
+
+    def prune(self, keep: int) -> tuple[str, ...]:
+        """Delete all but the `keep` newest bundles, never champion, previous or challenger; returns the names gone."""
+        if keep < 1:
+            raise StoreError(f"prune: keep = {keep} must be at least 1")
+        with self._alone():
+            now, trial = self.champion(), self.experiment()
+            used = {now.bundle} if now is not None else set()
+            used |= {now.previous.bundle} if now is not None and now.previous is not None else set()
+            used |= {trial.challenger} if trial is not None else set()
+            age = {name: (self.folder(name) / MANIFEST).stat().st_mtime_ns for name in self.names()}
+            newest = sorted(age, key=lambda name: (age[name], name), reverse=True)
+            gone = tuple(name for name in newest[keep:] if name not in used)
+            for name in gone:
+                # Renamed first: a reader sees a whole bundle, or none.
+                doomed = self.folder(name).with_name(f".{name}.{secrets.token_hex(4)}.draft")
+                self.folder(name).rename(doomed)
+                shutil.rmtree(doomed)
+            return gone
 
     def point(self, pointer: Pointer) -> Pointer:
         """Replace the pointer in one step, durably; raises StoreError where it names no bundle that is there."""
@@ -141,7 +136,14 @@ class Store:
             return self._point(pointer)
 
     def promote(
-        self, name: str, *, at: str, reason: str, registry: Registered | None = None, reconciled: bool = False
+        self,
+        name: str,
+        *,
+        at: str,
+        reason: str,
+        registry: Registered | None = None,
+        reconciled: bool = False,
+        baseline: Baseline | None = None,
     ) -> Pointer:
         """Point to a bundle of the store, and keep the present champion as the one to roll back to.
 
@@ -152,16 +154,22 @@ class Store:
             digest = self._digest(name)
             if now is not None and (now.bundle, now.manifest_sha256) == (name, digest):
                 registry = registry or now.registry
-                return self._point(replace(now, at=at, reason=reason, registry=registry, reconciled=reconciled))
-            previous = None if now is None else Kept(now.bundle, now.manifest_sha256, now.registry)
+                baseline = baseline or now.baseline
+                return self._point(
+                    replace(now, at=at, reason=reason, registry=registry, reconciled=reconciled, baseline=baseline)
+                )
+            previous = None if now is None else Kept(now.bundle, now.manifest_sha256, now.registry, now.baseline)
             pointer = Pointer(
                 bundle=name, manifest_sha256=digest, at=at, reason=reason,
-                previous=previous, registry=registry, reconciled=reconciled,
+                previous=previous, registry=registry, reconciled=reconciled, baseline=baseline,
             )  # fmt: skip
             return self._point(pointer)
 
-    def rollback(self, at: str, reason: str) -> Pointer:
-        """Point to the previous bundle, after reading it whole; a second rollback comes back.
+    def rollback(self, at: str, reason: str, *, breach_of: str | None = None) -> Pointer:
+        """Point to the previous bundle, after reading it whole; a second rollback by hand comes back.
+
+        A guard passes the manifest that it found in breach as `breach_of`: that bundle is marked, so that no guard
+        returns to it, and nothing happens where another serves by now.
 
         Raises StoreError where there is none, BundleError where it does not verify: what serves then stays.
         """
@@ -170,10 +178,19 @@ class Store:
             if now is None or now.previous is None:
                 raise StoreError(f"{self.path}: there is no previous bundle to roll back to; promote another one")
             kept = now.previous
+            if breach_of is not None and breach_of != now.manifest_sha256:
+                raise StoreError(f"{self.path}: {now.bundle!r} serves by now, not what was in breach; look again")
+            if breach_of is not None and kept.breach is not None:
+                raise StoreError(
+                    f"{self.path}: {kept.bundle!r} was rolled back itself ({kept.breach}); promote another by hand"
+                )
             self.read(kept.bundle, kept.manifest_sha256)
             pointer = Pointer(
                 bundle=kept.bundle, manifest_sha256=kept.manifest_sha256, at=at, reason=reason,
-                previous=Kept(now.bundle, now.manifest_sha256, now.registry), registry=kept.registry,
+                previous=Kept(
+                    now.bundle, now.manifest_sha256, now.registry, now.baseline, None if breach_of is None else reason
+                ),
+                registry=kept.registry, baseline=kept.baseline,
             )  # fmt: skip
             return self._point(pointer)
 

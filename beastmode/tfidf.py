@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -26,10 +26,23 @@ class Terms:
 
     index: Mapping[str, int]
     vectors: Vectors
+    _after: dict[str, dict[str, int]] = field(init=False, repr=False)
+    """The pairs, by their first word."""
+
+    def __post_init__(self) -> None:
+        after: dict[str, dict[str, int]] = {}
+        for term, place in self.index.items():
+            first, space, second = term.partition(" ")
+            if space:
+                after.setdefault(first, {})[second] = place
+        object.__setattr__(self, "_after", after)
 
     def counts(self, words: Sequence[str]) -> Counter[int]:
         """Return how often each known term stands in a text of these words."""
-        found = Counter(map(self.index.get, terms(words)))
+        found: Counter[int | None] = Counter(map(self.index.get, words))
+        # No pair is written out to be looked up: most are unknown, and a new string must be hashed.
+        seconds = zip(map(self._after.get, words), words[1:], strict=False)
+        found.update([known[word] for known, word in seconds if known is not None and word in known])
         del found[None]
         return found  # type: ignore[return-value]
 

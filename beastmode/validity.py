@@ -29,11 +29,21 @@ def candidates_of(known: Sequence[Mapping[str, Any]]) -> tuple[Candidate, ...]:
             raise ValueError(f"candidate {candidate.name!r}: the bounds of its tiers {bounds} do not rise")
         if not all(type(getattr(candidate, name)) is bool for name in ("tools", "json", "vision")):
             raise ValueError(f"candidate {candidate.name!r}: tools, json and vision must be true or false")
+        if not (candidate.region is None or isinstance(candidate.region, str)):
+            raise ValueError(f"candidate {candidate.name!r}: region = {candidate.region!r} is no text")
+        for limit in (candidate.cache_ttl_seconds, candidate.cache_minimum_tokens):
+            if not (type(limit) in (int, float) and limit >= 0):
+                raise ValueError(f"candidate {candidate.name!r}: what its cache keeps is no number of zero or more")
     return candidates
 
 
 def require_columns(bundle: Any) -> None:
-    """Raise ValueError unless every incumbent is a candidate and every operating point is made of numbers."""
+    """Raise ValueError unless every incumbent is a candidate, and objective and points are made of numbers."""
+    objective = bundle.objective
+    for name in ("per_dollar", "per_second", "quality_floor"):
+        value = getattr(objective, name)
+        if not (type(value) in (int, float) or (name == "quality_floor" and value is None)):
+            raise ValueError(f"objective: {name} = {value!r:.100} is no number")
     greedy = getattr(bundle.policy, "base", bundle.policy)
     for owner in (greedy, *bundle.operating_points):
         incumbent = getattr(owner, "incumbent", None)

@@ -42,8 +42,8 @@ _TYPES = (
     ),
     ErrorType(
         "policy_no_eligible_candidate",
-        "every candidate was excluded by needs, context length or the allow list",
-        "relax the request's needs or allow list, or add a candidate that meets them",
+        "every candidate was excluded by needs, context length, region, budget, deadline or a list",
+        "do what the error says of each, or add a candidate that meets them all",
         fallback=False,
     ),
     ErrorType(

@@ -22,6 +22,7 @@ REMEMBERED = 1 << 14
 """Words whose pieces are kept."""
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+|\S")
+_MARKS = "".join(chr(code) for code in range(33, 127) if not chr(code).isalnum() and chr(code) != "_")
 _ASCII_CONTROL = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127))
 _IDEOGRAPHS = (
     (0x4E00, 0x9FFF),
@@ -69,6 +70,25 @@ class WordPiece:
                 break
         return (ids + whole[done:])[:limit]
 
+    def counts(self, text: str, words: Sequence[str], limit: int = LIMIT) -> Mapping[int, int]:
+        """Return how often each of the first `limit` pieces stands in a text; `words` are `lexical.words(text)`.
+
+        They are also the words to cut where the text is ASCII without controls and underscores, and it takes no time
+        to count the marks between them; unless there are too many pieces, nothing hangs on their order.
+        """
+        plain = text.isascii() and "_" not in text and len(text.translate(_ASCII_CONTROL)) == len(text)
+        if not plain or len(words) > limit:
+            return Counter(self.ids(text, limit))
+        tally = Counter(words)
+        tally.update({mark: text.count(mark) for mark in _MARKS if mark in text})
+        whole = list(map(self.index.get, tally))
+        found: dict[Any, int] = dict(zip(whole, tally.values(), strict=True))
+        if found.pop(None, None) is not None:
+            for word, times in [(w, n) for (w, n), known in zip(tally.items(), whole, strict=True) if known is None]:
+                for piece in self._cut(word):
+                    found[piece] = found.get(piece, 0) + times
+        return found if sum(found.values()) <= limit else Counter(self.ids(text, limit))
+
     def _cut(self, word: str) -> list[int]:
         known = self.memory.get(word)
         if known is None:
@@ -103,9 +123,9 @@ class TokenVectors:
     pieces: WordPiece
     vectors: Vectors
 
-    def embed(self, text: str) -> NDArray[np.float64]:
-        """Return the vector of a text, not normalised, shape (columns,); zero where it has no pieces."""
-        return self.vectors.added(Counter(self.pieces.ids(text)))
+    def embed(self, text: str, words: Sequence[str]) -> NDArray[np.float64]:
+        """Return the vector of a text of these words, not normalised, shape (columns,); zero without a piece."""
+        return self.vectors.added(self.pieces.counts(text, words))
 
 
 def _words(text: str) -> Sequence[str]:

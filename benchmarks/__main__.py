@@ -7,13 +7,21 @@ from importlib import import_module
 COMMANDS = {
     "crash": "benchmarks.crash",
     "decision": "benchmarks.decision",
+    "estimators": "benchmarks.estimators",
+    "experiments": "benchmarks.experiments",
+    "follower": "benchmarks.follower",
     "forecast": "benchmarks.forecast",
     "fuzz": "benchmarks.fuzz",
+    "gate": "benchmarks.gate",
+    "growth": "benchmarks.growth",
     "guarantee": "benchmarks.guarantee",
     "improve": "benchmarks.improve",
     "ingest": "benchmarks.ingest",
+    "loader": "benchmarks.loader",
+    "peers": "benchmarks.peers",
     "probes": "benchmarks.probes",
     "selector": "benchmarks.selector",
+    "tiers": "benchmarks.tiers",
     "usage": "benchmarks.usage",
 }
 """Each module has `main(arguments) -> exit status`; it is imported when it is called for."""

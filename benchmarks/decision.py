@@ -1,7 +1,9 @@
-"""What a decision costs: `python -m benchmarks decision --bundle B --json OUT`.
+"""What a decision costs: `python -m benchmarks decision --bundle B [B ...] --json OUT`.
 
-Latency of `Router.route` on one thread for short and long prompts, decisions per second one at a time and in batches,
-and what importing and loading add to a process that has numpy. Times on a shared machine drift, so everything is also
+Latency of `Router.route` on one thread for prompts of twenty and of some two hundred word pieces, decisions per second
+one at a time and in batches, the bytes of the bundle, and what importing and loading add to a process that has numpy.
+Several bundles (one a rung, say) are measured one after the other. With `--rows 5000 100000` it also trains on so many
+synthetic requests and says how large the bundles are. Times on a shared machine drift, so everything is also
 given as a ratio to a 512 × 512 float32 matrix product, taken between the other measurements of the same run.
 """
 
@@ -31,6 +33,12 @@ SHORT = (
     "Fix this sentence: he go to school yesterday by the bus.",
     "Which of these is a noble gas? A. oxygen B. neon C. chlorine D. iron",
 )
+TWENTY = (
+    "What is the capital of Australia, since when, and which city was it before that?",
+    "Please fix this one sentence for me now: he go to school yesterday by the bus.",
+    "Which of these is a noble gas at room temperature? A. oxygen B. neon?",
+)
+"""Of 20 word pieces, the two markers of a transformer among them."""
 LONG = tuple(
     f"Case {number}. A company of {number * 7} people leases machines at ${number * 113}.50 a month and must decide by "
     "the end of the quarter whether to buy them instead. "
@@ -58,7 +66,8 @@ print(seconds, kib)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write JSON where asked to; returns 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks decision", description=__doc__.partition("\n")[0])
-    parser.add_argument("--bundle", required=True, help="a bundle's folder, a store, or models:/NAME@ALIAS")
+    parser.add_argument("--bundle", nargs="+", required=True, help="folders, stores, or models:/NAME@ALIAS")
+    parser.add_argument("--rows", type=int, nargs="+", default=[], help="train on so many requests, and weigh that")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     parser.add_argument("--decisions", type=int, default=3000, help="decisions a measurement")
     parser.add_argument("--processes", type=int, default=5, help="fresh processes for imports; the fastest counts")
@@ -67,7 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # numpy has its threads by now: measure in a process that never had them.
         command = [sys.executable, "-m", "benchmarks.decision", *(sys.argv[2:] if arguments is None else arguments)]
         return subprocess.run(command, check=False, env={**os.environ, **ONE_THREAD}).returncode
-    found = measure(options.bundle, options.decisions, options.processes)
+    each = [measure(source, options.decisions, options.processes) for source in options.bundle]
+    found: dict[str, Any] = each[0] if len(each) == 1 else {"bundles": each}
+    if options.rows:
+        found["bytes_by_rows"] = {str(rows): bundle_bytes(rows) for rows in options.rows}
     text = json.dumps(found, indent=1)
     if options.json is not None:
         options.json.write_text(text + "\n", encoding="utf-8")
@@ -87,19 +99,22 @@ def measure(source: str, decisions: int, processes: int) -> dict[str, Any]:
         "bundle": bundle.name,
         "bundle_sha256": bundle.sha256,
         "candidates": len(bundle.candidates),
-        "columns": len(bundle.encoder.names),
+        "encoder": bundle.encoder.kind,
+        "columns": bundle.encoder.width,
+        "bundle_bytes": sum(map(len, bundle.files().values())),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "decisions": decisions,
     }
     matmul = []
-    for name, prompts in (("short", SHORT), ("long", LONG)):
+    for name, prompts in (("short", SHORT), ("twenty", TWENTY), ("long", LONG)):
         turn = count()
         decide = partial(_decide, router, prompts, turn)
         # Taken in turns, so that whatever else the machine does slows both alike.
         taken, products = alternating(decide, product, decisions)
         found[name] = {
             "chars": round(sum(map(len, prompts)) / len(prompts)),
+            "route_p10_ms": round(quantile(taken, UNDISTURBED), 4),
             "route_p50_ms": round(quantile(taken, 0.5), 4),
             "route_p99_ms": round(quantile(taken, 0.99), 4),
             "per_second": round(1000 * len(taken) / sum(taken)),
@@ -156,7 +171,27 @@ def _decide(router: Any, prompts: Sequence[str], turn: Iterator[int]) -> None:
 def _batches(bundle: Any, prompts: Sequence[str]) -> int:
     """Return decisions per second where requests come 256 at a time, as in a replay."""
     texts = [f"{prompts[i % len(prompts)]} {i}" for i in range(256)]
-    return round(256_000 / timed(lambda: bundle.probabilities(texts), 12)[6])
+    # Twelve batches of numpy's take a second; of a transformer's one is enough.
+    times = 12 if bundle.encoder.kind == "static" else 1
+    return round(256_000 / quantile(timed(lambda: bundle.probabilities(texts), times), 0.5))
+
+
+def bundle_bytes(rows: int) -> int:
+    """Return the bytes of the bundle that so many synthetic requests train, every candidate known for each.
+
+    Nothing is tuned: what is tried weighs nothing. The encoder has no teacher; one adds the same table to any bundle.
+    """
+    from beastmode.objective import Objective
+    from features.worlds.synthetic import CANDIDATES, SyntheticSettings, outcomes
+    from models import exporting, recipes
+    from models.fitted import Learning
+
+    table, _ = outcomes(SyntheticSettings(prompts=rows), 0)
+    settings = recipes.Settings(learning=Learning(trials=0))
+    candidates = [candidate for candidate, _, _ in CANDIDATES]
+    trained = recipes.train(table, settings, 0, candidates=candidates, objective=Objective())
+    made = exporting.bundle(trained, name="b", created="", training={}, evaluation={})
+    return sum(map(len, made.files().values()))
 
 
 def imports(source: str, processes: int, matmul_ms: float) -> dict[str, float]:

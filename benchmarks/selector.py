@@ -6,8 +6,8 @@
 
 The second form cuts the deduplicated prompts of A into folds, trains on the others for each, and pools the paired
 differences. The third takes candidate sets by their names in `candidate_sets.json` of the data folder, and pools them
-as well. Every number is of the exported bundle, loaded again and asked through `Router.route`; several seeds are
-averaged for each prompt.
+as well. `--rungs static onnx` does all of it once for each encoder. Every number is of the exported bundle, loaded
+again and asked through `Router.route`; several seeds are averaged for each prompt.
 """
 
 import argparse
@@ -27,11 +27,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from beastmode.bundle import Bundle
+from beastmode.encoding import KINDS
 from beastmode.objective import Objective
 from beastmode.router import Router
+from beastmode.transformer import Transformer
 from beastmode.validity import plain
 from benchmarks.pooling import Differences, pooled
 from benchmarks.routing_report import Run, averaged, prompts, report
+from benchmarks.rungs import bought, reminded, teachers
 from features.outcomes import catalogue, outcomes
 from features.table import Table
 from models import exporting, recipes
@@ -39,7 +42,7 @@ from models.encoders import Teacher
 from models.examples import examples
 from models.plain_neighbours import tune
 from models.values import best
-from pipelines.teaching import sentence_transformer
+from pipelines.rungs import TIMED, route_ms
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -64,23 +67,31 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    teacher = _teacher(options)
     settings = recipes.Settings.small() if options.small else recipes.Settings()
+    rungs = teachers(options.rungs, Path(options.embeddings), settings.encoder, terms=options.encoder == "terms")
     reports: dict[str, dict[str, Any]] = {}
-    differences: dict[str, Differences] = {}
+    differences: dict[str, dict[str, Differences]] = {rung: {} for rung in rungs}
     for name, task in tasks.items():
-        runs = list(_runs(task, options, settings, teacher))
-        reports[name] = report(runs, settings.ratios)
-        versus = averaged(runs, lambda r: r.won - r.near)
-        differences[name] = Differences(task.train.name, prompts(runs), versus)
-    result: dict[str, Any] = next(iter(reports.values()))
-    if len(reports) > 1:
-        result = {"sets": reports, "versus_knn": pooled(differences)}
+        runs = {rung: list(_runs(task, options, settings, teacher)) for rung, teacher in rungs.items()}
+        for rung, each in runs.items():
+            versus = averaged(each, lambda r: r.won - r.near)
+            differences[rung][name] = Differences(task.train.name, prompts(each), versus)
+        rows = {rung: report(each, settings.ratios) for rung, each in runs.items()}
+        reports[name] = _only(rows) or {"rungs": rows, "bought": bought(runs)}
+    result = _only(reports)
+    if result is None:
+        pools = {rung: pooled(each) for rung, each in differences.items()}
+        result = {"sets": reports, "versus_knn": _only(pools) or pools}
     text = json.dumps(plain(result), indent=1)
     if options.json:
         Path(options.json).write_text(text + "\n")
     print(text)
     return 0
+
+
+def _only(entries: Mapping[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the entry where there is one only: it stands in the JSON without a name."""
+    return next(iter(entries.values())) if len(entries) == 1 else None
 
 
 def _tasks(options: argparse.Namespace) -> dict[str, Task]:
@@ -113,7 +124,7 @@ def _tasks(options: argparse.Namespace) -> dict[str, Task]:
 
 
 def _runs(
-    task: Task, options: argparse.Namespace, settings: recipes.Settings, teacher: Teacher | None
+    task: Task, options: argparse.Namespace, settings: recipes.Settings, teacher: Teacher | Transformer | None
 ) -> Iterator[Run]:
     """Yield the runs of a task: one a seed, or one a seed and fold."""
     whole = priced(outcomes(pd.read_parquet(task.train), task.models), task.prices)
@@ -138,7 +149,7 @@ def run(
     prices: Mapping[str, float],
     settings: recipes.Settings,
     seed: int,
-    teacher: Teacher | None,
+    teacher: Teacher | Transformer | None,
 ) -> Run:
     """Train, export, load and route; `prices` are US dollars a request, for models whose table holds no cost."""
     candidates = catalogue(train, prices)
@@ -153,12 +164,10 @@ def run(
         files = sum(path.stat().st_size for path in (Path(folder) / "bundle").iterdir())
         bundle = Bundle.read(Path(folder) / "bundle", made.sha256)
     names = list(train.candidates)
+    p50 = route_ms(bundle, test.texts[:TIMED])
+    bundle = reminded(bundle, teacher, test.texts)
     routed = Router(bundle, seed=seed)
-    decisions, times = [], []
-    for text in test.texts:
-        before = time.perf_counter()
-        decisions.append(routed.route(text))
-        times.append(time.perf_counter() - before)
+    decisions = [routed.route(text) for text in test.texts]
     cost = np.where(np.isfinite(test.cost_usd), test.cost_usd, bundle.expect(test.texts, test.input_tokens).cost_usd)
     known = examples(
         train, trained.encoder.encode(train.texts), trained.encoder.names, trained.encoder.embedding, candidates,
@@ -185,8 +194,8 @@ def run(
             "train_seconds": seconds,
             "bundle_sha256": bundle.sha256,
             "bundle_bytes": files,
-            "encoder": {"kind": bundle.encoder.parts()[0]["kind"], "columns": len(bundle.encoder.names)},
-            "route_p50_ms": 1000 * float(np.median(times)),
+            "encoder": {"kind": bundle.encoder.kind, "columns": bundle.encoder.width},
+            "route_p50_ms": p50,
             "margin": trained.report["margin"],
             "fit": trained.report["fit"],
             "cv": dict(trained.metrics),
@@ -212,13 +221,6 @@ def priced(table: Table, prices: Mapping[str, float]) -> Table:
     return replace(table, cost_usd=cost)
 
 
-def _teacher(options: argparse.Namespace) -> Teacher | None:
-    """Return the sentence-transformer with its memory on disk, or None for an encoder of terms alone."""
-    if options.encoder == "terms":
-        return None
-    return sentence_transformer(Path(options.embeddings))
-
-
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -237,8 +239,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="averaged for each prompt")
     parser.add_argument("--limit", type=int, help="take so many prompts of the training table, at random")
     parser.add_argument("--small", action="store_true", help="the settings of a demonstration")
+    parser.add_argument("--rungs", nargs="+", choices=KINDS, default=["static"],
+                        help="encoders: each set once for each, with bytes and p50 of the same bundles")  # fmt: skip
     parser.add_argument("--encoder", choices=("static", "terms"), default="static",
-                        help="static: distilled from a sentence-transformer; terms: without one")  # fmt: skip
+                        help="the static rung: distilled from a sentence-transformer, or of terms alone")  # fmt: skip
     parser.add_argument("--embeddings", default="workspace/embeddings", help="where the teacher's vectors are kept")
     parser.add_argument("--json", help="file to write")
     return parser

@@ -67,6 +67,8 @@ def _known(interactions: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     ended = interactions["at"] + pd.to_timedelta(interactions["latency_ms"].fillna(0.0), unit="ms")
     rows = interactions[(ended <= moment(as_of)).to_numpy(dtype=bool)]
     keep = rows["purpose"].isin([*SERVING, *PAIRED]) & rows["cache_tier"].isna()
+    # A shadow that called nobody is a decision without an outcome, and no half of a pair.
+    keep &= ~((rows["purpose"] == "shadow") & rows["latency_ms"].isna())
     rows = rows[keep.to_numpy(dtype=bool)]
     rows = rows.assign(
         _gateway=(rows["format"] != "journal").to_numpy(), _failed=(rows["status"] != "success").to_numpy()
@@ -115,6 +117,10 @@ def _assemble(rows: pd.DataFrame, candidates: tuple[str, ...]) -> Table:
     chars = spoken["prompt_chars"].to_numpy(dtype=np.float64, na_value=np.nan)
     tokens = spoken["input_tokens"].to_numpy(dtype=np.float64, na_value=np.nan)
     propensity = spoken["propensity"].to_numpy(dtype=np.float64, na_value=np.nan)
+    if "marginal_propensity" in spoken:
+        # Under an experiment the plan had a chance in both arms.
+        marginal = spoken["marginal_propensity"].to_numpy(dtype=np.float64, na_value=np.nan)
+        propensity = np.where(np.isnan(marginal), propensity, marginal)
     return Table(
         candidates=candidates,
         request_ids=_strings(owners),
@@ -122,6 +128,7 @@ def _assemble(rows: pd.DataFrame, candidates: tuple[str, ...]) -> Table:
         at=spoken["at"].dt.tz_convert(None).to_numpy(dtype="datetime64[us]"),
         sessions=_strings(spoken["session_id"].where(spoken["session_id"].notna(), owners)),
         input_tokens=np.where(np.isnan(tokens), chars / 4, tokens),
+        prompt_chars=chars,
         served=served,
         propensity=np.where(served >= 0, propensity, np.nan),
         probed=(~np.isnan(cells["quality"])).all(axis=1) & _was_drawn(rows, codes, paired, n),

@@ -35,7 +35,7 @@ class Table:
     sessions: NDArray[np.str_]
     """The request id stands in where no session is known."""
     input_tokens: Floats
-    """(n,) Cached tokens included."""
+    """(n,) As counted by the provider, cached tokens included: what was paid for."""
     quality: Floats
     """(n, m) In [0, 1]."""
     cost_usd: Floats
@@ -50,6 +50,8 @@ class Table:
     """(n,) P(served | request) under the logging policy; NaN where unknown."""
     probed: NDArray[np.bool_]
     """(n,) Asked of every candidate on purpose, whatever the request: what paired evidence is."""
+    prompt_chars: Floats | None = None
+    """(n,) Characters of the whole conversation, NaN where unknown; None where each text is its conversation."""
 
     def __post_init__(self) -> None:
         n, m = len(self.texts), len(self.candidates)
@@ -59,6 +61,8 @@ class Table:
         for name in ("request_ids", "at", "sessions", "input_tokens", "served", "propensity", "probed"):
             if getattr(self, name).shape != (n,):
                 raise ValueError(f"table: {name} has shape {getattr(self, name).shape}, expected {(n,)}")
+        if self.prompt_chars is not None and self.prompt_chars.shape != (n,):
+            raise ValueError(f"table: prompt_chars has shape {self.prompt_chars.shape}, expected {(n,)}")
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -69,6 +73,18 @@ class Table:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         taken = {name: value[index] for name, value in values.items() if isinstance(value, np.ndarray)}
         return replace(self, texts=tuple(self.texts[i] for i in index), **taken)
+
+    @property
+    def expected_tokens(self) -> Floats:
+        """(n,) What a router takes the input for, as it has no tokeniser: a token is four characters.
+
+        What is predicted of a logged request goes by this count, what it cost by the provider's. Where the characters
+        are not known the provider's count is the nearest there is.
+        """
+        chars = self.prompt_chars
+        if chars is None:
+            chars = np.array([len(text) or np.nan for text in self.texts], dtype=np.float64)
+        return np.where(np.isnan(chars), self.input_tokens, chars / 4)
 
     @property
     def prompts(self) -> NDArray[np.str_]:

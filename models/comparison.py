@@ -1,18 +1,21 @@
-"""Is a challenger proven better? Paired differences on the held-out slice, and a verdict with its reason."""
+"""Is a challenger proven better? Paired differences on the same requests, and a verdict with its reason."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from beastmode.objective import Objective
 from features.table import Table
 from models.estimators import Estimate, EvaluationRefused, contrast
+from models.experiments.needed import Way, needed
+from models.experiments.sequences import GUESS, Bounds, cautious
 
 Floats = NDArray[np.float64]
+Span = tuple[ArrayLike, ArrayLike]
 Verdict = Literal["promote", "hold", "reject"]
 METRICS = ("utility", "quality", "cost_usd")
 
@@ -33,6 +36,8 @@ class Settings:
     """Held-out requests of one kind, probed or logged, under which that kind is no evidence."""
     min_effective: Annotated[float, Gt(0)] = 20.0
     """Effective sample size of logged requests under which they are no evidence."""
+    planned: Annotated[int, Ge(100)] = 3000
+    """Probes that a watched challenger is given: most of `alpha` is saved for them (models.experiments.sequences)."""
 
     @property
     def paired_level(self) -> float:
@@ -97,8 +102,12 @@ def judge(
     *,
     challenger: str = "challenger",
     champion: str = "champion",
+    watched: bool = False,
 ) -> Judgement:
-    """Judge the challenger against the champion and every other contestant on held-out requests.
+    """Judge the challenger against the champion and every other contestant on the same requests.
+
+    Without `watched` the requests are a held-out slice that judges this challenger once. With it, the same challenger
+    is judged again whenever probes were added, and acted upon at any time: the bounds then hold at all looks at once.
 
     The gate is an intersection-union test, so no level is split: *promote* when the lower bound of the utility
     difference to the champion is above zero **and** the lower bound of the quality difference is above minus the
@@ -121,7 +130,7 @@ def judge(
     }
 
     def estimate(metric: str, plus: Contestant, minus: Contestant | None = None) -> Estimate:
-        return contrast(
+        found = contrast(
             table,
             observed[metric],
             plus.probabilities,
@@ -131,6 +140,7 @@ def judge(
             min_rows=settings.min_rows,
             min_effective=settings.min_effective,
         )
+        return found if minus is None or not watched else _watched(found, metric, settings)
 
     try:
         values = {
@@ -148,6 +158,35 @@ def judge(
         return Judgement("hold", f"No verdict: {refusal}", {}, (), str(refusal))
     verdict, reason = _gate(comparisons, champion, settings)
     return Judgement(verdict, reason, values, tuple(comparisons))
+
+
+def bounds(value: Floats, se: Floats, n: ArrayLike, settings: Settings, guess: float = GUESS) -> Bounds:
+    """Return what a watched difference of `n` requests is proven to be at each look, elementwise over many streams.
+
+    Each bound errs with `alpha` over all looks together. The deviation is shrunk to `guess` while there are few.
+    Under `min_rows` nothing is proven.
+    """
+    n = np.asarray(n, dtype=np.float64)
+    enough = np.where(n >= settings.min_rows, cautious(se, n, guess), np.inf)
+    return Bounds.of(n, value, enough, settings.planned, settings.alpha)
+
+
+def verdicts(utility: Span, quality: Span, settings: Settings) -> NDArray[np.str_]:
+    """Return promote, hold or reject against the champion, elementwise; a span is a pair of bounds, low and high."""
+    gained, kept = (np.stack(np.broadcast_arrays(*span)) for span in (utility, quality))
+    worse = (gained[1] < 0) | (kept[1] < -settings.quality_margin)
+    better = (gained[0] > 0) & (kept[0] > -settings.quality_margin)
+    return np.select([worse, better], ["reject", "promote"], "hold")
+
+
+def _watched(found: Estimate, metric: str, settings: Settings) -> Estimate:
+    """Return an estimate of one look with the bounds of all looks."""
+    if found.se == 0 and found.value == 0:
+        return found  # both decide alike
+    # Costs have a scale of their own; that of qualities is no guess at it.
+    guess = found.se * np.sqrt(found.n) if metric == "cost_usd" else GUESS
+    all_looks = bounds(np.array([found.value]), np.array([found.se]), [found.n], settings, float(guess))
+    return replace(found, low=float(all_looks.low[0]), high=float(all_looks.high[0]))
 
 
 def _known(estimate: Callable[[str, Contestant], Estimate], metric: str, contestant: Contestant) -> Estimate | None:
@@ -183,9 +222,10 @@ def _gate(comparisons: Sequence[Comparison], champion: str, settings: Settings) 
     def span(c: Comparison) -> str:
         return f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]"
 
-    if utility.verdict == "worse":
+    verdict = str(verdicts((utility.low, utility.high), (quality.low, quality.high), settings))
+    if verdict == "reject" and utility.high < 0:
         return "reject", f"Utility is proven lower than the champion's: {span(utility)}."
-    if quality.high < -margin:
+    if verdict == "reject":
         return (
             "reject",
             f"Quality is proven lower than the champion's by more than {margin}: {span(quality)}.",
@@ -196,7 +236,8 @@ def _gate(comparisons: Sequence[Comparison], champion: str, settings: Settings) 
             "The challenger decides every held-out request as the champion does: nothing to promote.",
         )
     if utility.verdict != "better":
-        return "hold", f"The gain in utility over the champion is not proven: {span(utility)} reaches zero."
+        more = _missing(utility, settings)
+        return "hold", f"The gain in utility over the champion is not proven: {span(utility)} reaches zero{more}."
     if quality.low <= -margin:
         return "hold", (
             f"Utility is better ({span(utility)}), but quality may be lower by more than {margin}: {span(quality)}."
@@ -210,3 +251,12 @@ def _gate(comparisons: Sequence[Comparison], champion: str, settings: Settings) 
         f"Utility is better than the champion's by {span(utility)} and quality is not worse by the margin of "
         f"{margin}: {span(quality)}, on {utility.n} held-out requests."
     )
+
+
+def _missing(gain: Comparison, settings: Settings) -> str:
+    """Return how many requests such a gain would need, in words; nothing where there is no gain."""
+    if not (gain.difference > 0 and 0 < gain.se < np.inf):
+        return ""
+    way = Way("requests", gain.se * float(np.sqrt(gain.n)))
+    requests = needed(gain.difference, way, settings.alpha, watched=False).observations
+    return f"; were it real, about {requests:,} such requests would prove it, and there are {gain.n:,}"

@@ -1,4 +1,4 @@
-"""Fit the static encoder: standardise the lexical features, learn the terms, distil the teacher into word pieces."""
+"""Fit an encoder: standardise the lexical features, learn the terms, distil the teacher or take it along."""
 
 import hashlib
 from collections import Counter
@@ -15,6 +15,7 @@ from sklearn.utils.extmath import randomized_svd
 from beastmode.encoding import CLIP, Encoder
 from beastmode.lexical import NAMES, lexical, window, words
 from beastmode.tfidf import Terms, terms
+from beastmode.transformer import SentenceVectors, Transformer
 from beastmode.vectors import Vectors
 from beastmode.wordpiece import TokenVectors, WordPiece
 from models.distillation import counted, distil, idf, unit_rows
@@ -37,6 +38,10 @@ class EncoderSettings:
     token_columns: Annotated[int, Interval(ge=1, le=64)] = 64
     term_weight: Annotated[float, Interval(ge=0, le=4)] = 0.5
     """Of the terms in the embedding where there is a teacher, whose word pieces have 1."""
+    sentence_columns: Annotated[int, Interval(ge=1, le=1024)] = 64
+    """Main directions of the transformer's vectors, on the rung `onnx`."""
+    sentence_pieces: Annotated[int, Interval(ge=8, le=512)] = 256
+    """Word pieces that the transformer reads, its two markers among them; its time grows with them."""
     ridge: Annotated[float, Interval(gt=0, le=1000)] = 0.3
     """What holds a word piece to the teacher's own vector of it."""
     term_texts: Annotated[int, Ge(1)] = 20_000
@@ -59,12 +64,17 @@ class Teacher(Protocol):
 
 
 def fit(
-    texts: Sequence[str], sessions: Sequence[str], settings: EncoderSettings, seed: int, teacher: Teacher | None = None
+    texts: Sequence[str],
+    sessions: Sequence[str],
+    settings: EncoderSettings,
+    seed: int,
+    teacher: Teacher | Transformer | None = None,
 ) -> Encoder:
     """Return the encoder fitted on the texts of requests; `sessions` says which session each belongs to.
 
-    Requests without a text (empty) teach nothing. Without a teacher, or without any text, the embedding is that of the
-    surface and the terms.
+    A transformer goes into the encoder as it is (the rung `onnx`), any other teacher is distilled into word pieces
+    (`static`). Requests without a text (empty) teach nothing. Without a teacher, or without any text, the embedding
+    is that of the surface and the terms.
     """
     if len(texts) != len(sessions):
         raise ValueError(f"encoder: {len(texts)} texts but {len(sessions)} sessions; give one a text")
@@ -84,7 +94,10 @@ def fit(
     distinct = sorted({texts[i] for i in kept}, key=_hash)[: settings.teacher_texts]
     if teacher is None or not distinct:
         return replace(shape, terms=fitted)
-    return replace(shape, terms=fitted, tokens=_tokens(distinct, settings, teacher), term_weight=settings.term_weight)
+    whole = replace(shape, terms=fitted, term_weight=settings.term_weight)
+    if isinstance(teacher, Transformer):
+        return replace(whole, sentences=_sentences(distinct, settings, teacher))
+    return replace(whole, tokens=_tokens(distinct, settings, teacher))
 
 
 def _hash(text: str) -> bytes:
@@ -135,6 +148,15 @@ def _terms(found: Sequence[list[str]], index: Mapping[str, int], columns: int, s
         _, _, right = randomized_svd(weighted, rank, n_iter=4, random_state=seed)
         table[:, :rank] = weight[:, None] * right.T
     return Terms(index, Vectors.rounded(table))
+
+
+def _sentences(texts: Sequence[str], settings: EncoderSettings, transformer: Transformer) -> SentenceVectors:
+    """Return the transformer's vectors in the main directions of some texts."""
+    said = transformer.vectors([window(text) for text in texts]).astype(np.float64)
+    right = np.linalg.svd(said.T @ said)[0][:, : settings.sentence_columns]
+    # A direction's sign is the algebra's whim: its largest entry is made positive.
+    right *= np.sign(right[np.abs(right).argmax(axis=0), np.arange(right.shape[1])])
+    return SentenceVectors(transformer, right.astype(np.float32))
 
 
 def _tokens(texts: Sequence[str], settings: EncoderSettings, teacher: Teacher) -> TokenVectors:

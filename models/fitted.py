@@ -73,7 +73,7 @@ class Judge:
         return cls(
             known.objective,
             rows,
-            known.rates.cost_usd(known.table.input_tokens[rows], tokens[rows]),
+            known.rates.cost_usd(known.table.expected_tokens[rows], tokens[rows]),
             latency[rows],
             known.realised[rows],
             known.active,

@@ -1,6 +1,7 @@
 """Requests condensed to prototypes: groups large enough that none of them gives a single request away."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ SESSIONS = 2
 """The fewest sessions that they come from."""
 TYPICAL = 6
 """Requests to a prototype that condensing aims at."""
+IDS = 3
+"""The most request ids that a prototype keeps."""
+IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/+=-]{1,64}")
+"""What may be kept as one: a log whose ids are prose would have its prose in the bundle."""
 PASSES = 6
 BLOCK = 4096
 
@@ -56,7 +61,9 @@ class Memory:
             if others is None:
                 return None
             without.append(others)
-        return None if whole is None or not without else cls(known, whole, tuple(without))
+        if whole is None or not without:
+            return None
+        return cls(known, replace(whole, prototypes=_with_ids(known, whole)), tuple(without))
 
     def smooth(self, kernel: Kernel, rows: Labels) -> Floats:
         """Return what neighbours outside each row's own fold say of it, (rows, m)."""
@@ -126,6 +133,23 @@ def condense(known: Examples, rows: NDArray[np.bool_], groups: int, seed: int) -
     place = np.full(len(known), -1, dtype=np.intp)
     place[rows] = label
     return Condensed(made, place)
+
+
+def _with_ids(known: Examples, condensed: Condensed) -> Prototypes:
+    """Return the prototypes with the ids of the members nearest to each centre, no two of one session."""
+    made, table = condensed.prototypes, known.table
+    rows = np.flatnonzero(condensed.label >= 0)
+    label = condensed.label[rows]
+    near = np.einsum("ij,ij->i", known.unit[rows].astype(np.float64), made.centre[label])
+    ids: list[list[str]] = [[] for _ in made.centre]
+    seen: set[tuple[int, str]] = set()
+    for place in np.lexsort((-near, label)).tolist():
+        group, session = int(label[place]), str(table.sessions[rows[place]])
+        name = str(table.request_ids[rows[place]])
+        if len(ids[group]) < IDS and (group, session) not in seen and IDENTIFIER.fullmatch(name):
+            ids[group].append(name)
+            seen.add((group, session))
+    return replace(made, ids=tuple(map(tuple, ids)))
 
 
 def as_stored(values: Floats) -> Floats:

@@ -14,6 +14,7 @@ from beastmode.encoding import Encoder
 from beastmode.objective import Objective
 from beastmode.policies import Greedy, Policy
 from beastmode.scoring import Scorer
+from beastmode.transformer import Transformer
 from features.table import Table
 from models import encoders
 from models.encoders import EncoderSettings, Teacher
@@ -24,7 +25,7 @@ from models.rehearsal import Rehearsal
 from models.routing_metrics import auc, brier, calibration, ece
 from models.selectors import SELECTORS
 from models.usage_metrics import Ratio, scores
-from models.values import NEVER, Gain, crossed_gain
+from models.values import NEVER, Gain, crossed
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -65,6 +66,8 @@ class Trained:
     report: Mapping[str, Any]
     """What a person wants to see: what was chosen and why, as plain data."""
     operating_points: tuple[OperatingPoint, ...]
+    earned: Floats
+    """(judged rows,) The utility that the cross-validated policy earned on each."""
     rehearsal: Rehearsal
     """Out of fold: the training requests whose every outcome and cost is known."""
     baseline: Scorer | None
@@ -85,7 +88,7 @@ def train(
     *,
     candidates: Sequence[Candidate],
     objective: Objective,
-    teacher: Teacher | None = None,
+    teacher: Teacher | Transformer | None = None,
     study: Any = None,
     progress: Progress | None = None,
 ) -> Trained:
@@ -113,6 +116,7 @@ def train(
     say("operating points", 0.95)
     judge = Judge.of(known, fitted.out_of_fold.amounts, settings.learning.caution)
     margin, _ = judge.margin(fitted.out_of_fold.quality[judge.rows])
+    won = _earned(known, fitted, judge)
     rehearsal = _rehearsal(known, fitted)
     trades = _trades(rehearsal, settings, margin)
     report = {
@@ -136,9 +140,10 @@ def train(
         policy=Greedy(known.incumbent, margin),
         objective=objective,
         candidates=catalogue,
-        metrics=_metrics(known, fitted, judge),
+        metrics=_metrics(known, fitted, judge, won),
         report=report,
         operating_points=tuple(trade.point for trade in trades),
+        earned=won,
         rehearsal=rehearsal,
         baseline=baseline.scorer,
         baseline_policy=Greedy(),
@@ -160,7 +165,7 @@ def in_order(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[Can
 
 def _rehearsal(known: Examples, fitted: Fitted) -> Rehearsal:
     said = fitted.out_of_fold
-    expected_cost = known.rates.cost_usd(known.table.input_tokens, said.output_tokens)
+    expected_cost = known.rates.cost_usd(known.table.expected_tokens, said.output_tokens)
     cost = np.where(np.isfinite(known.cost), known.cost, expected_cost)
     rows = np.flatnonzero(known.judged & np.isfinite(cost).all(axis=1) & np.isfinite(expected_cost).all(axis=1))
     return Rehearsal(
@@ -183,14 +188,20 @@ def _trades(rehearsal: Rehearsal, settings: Settings, margin: float) -> tuple[Tr
     )
 
 
-def _metrics(known: Examples, fitted: Fitted, judge: Judge) -> dict[str, float]:
+def _earned(known: Examples, fitted: Fitted, judge: Judge) -> Floats:
+    """Return what the policy earned on each judged row; nothing where there are too few to choose a margin on."""
+    if len(judge.rows) < 2:
+        return np.zeros(0)
+    utility = judge.utility(fitted.out_of_fold.quality[judge.rows])
+    return crossed(utility, judge.realised, known.incumbent, judge.caution, known.fold[judge.rows])
+
+
+def _metrics(known: Examples, fitted: Fitted, judge: Judge, won: Floats) -> dict[str, float]:
     observed, said = known.table.quality, fitted.out_of_fold.quality
     metrics = {"auc": auc(observed, said), "brier": brier(observed, said), "ece": ece(observed, said)}
-    if len(judge.rows) >= 2:
+    if len(won):
         single = Gain.of(judge.realised[:, known.incumbent])
-        utility = judge.utility(said[judge.rows])
-        fold = known.fold[judge.rows]
-        gain = crossed_gain(utility, judge.realised, known.incumbent, judge.caution, fold)
+        gain = Gain.of(won - judge.realised[:, known.incumbent])
         metrics |= {
             "best_single_utility": single.mean,
             "best_single_utility_se": single.se,
@@ -214,7 +225,7 @@ def _usage_metrics(known: Examples, fitted: Fitted) -> dict[str, float]:
         for name, (observed, quantiles) in amounts.items()
         for score, value in scores(observed, quantiles, known.fold).items()
     }
-    cost = known.rates.cost_usd(table.input_tokens, said.output_tokens)
+    cost = known.rates.cost_usd(table.expected_tokens, said.output_tokens)
     both = np.isfinite(cost) & np.isfinite(known.cost)
     if both.any():
         metrics["cost_ratio"] = Ratio.of(cost[both], known.cost[both]).value

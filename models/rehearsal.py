@@ -51,8 +51,7 @@ def rehearse(bundle: Bundle, table: Table, seed: int) -> tuple[Table, Rehearsal]
     kept = table.take(independent(table, np.flatnonzero(complete), seed))
     if not len(kept):
         return kept, Rehearsal(*(np.zeros((0, len(bundle.candidates))) for _ in range(5)))
-    # A router has characters / 4 of the whole conversation, to which the logged count comes nearer than the text alone.
-    expected = bundle.expect(kept.texts, kept.input_tokens)
+    expected = bundle.expect(kept.texts, kept.expected_tokens)
     return kept, Rehearsal.of(expected, kept.quality[:, columns], kept.cost_usd[:, columns])
 
 

@@ -1,12 +1,16 @@
-"""What a router saves: paired ratios with their errors, and the cost-quality frontier seen with hindsight."""
+"""What a router saves: against a reference as a log tells it, in paired ratios, and on the frontier with hindsight."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.table import Table
+from models.estimators import Estimate, EvaluationRefused, contrast, terms, usable
+from models.intervals import Terms, weighted
 from models.operating import prices
+from models.overlap import overlap, refusal
 from models.values import Gain, best, earned
 
 Floats = NDArray[np.float64]
@@ -20,6 +24,116 @@ def paired_ratio(numerator: Floats, denominator: Floats) -> Gain:
     ratio = float(numerator.mean()) / base
     spread = Gain.of((numerator - ratio * denominator) / base)
     return Gain(ratio, spread.se, len(numerator))
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What routing itself cost over the requests that are looked at, in US dollars."""
+
+    router: float = 0.0
+    probes: float = 0.0
+    judge: float = 0.0
+    warming: float = 0.0
+
+    @property
+    def usd(self) -> float:
+        """The sum."""
+        return self.router + self.probes + self.judge + self.warming
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a router saved against a reference: the causal difference in cost, in US dollars a request."""
+
+    reference: str
+    reference_usd: float
+    """What the reference would have cost."""
+    gross: Estimate
+    """The reference's cost less the router's."""
+    net: Estimate
+    """The same less what routing itself cost."""
+    share: Estimate
+    """Net, as a share of the reference's cost."""
+    overhead_usd: float
+    """What routing itself cost."""
+
+    @property
+    def sentence(self) -> str:
+        """What was saved, per 1,000 requests, in one sentence."""
+        low, high = self.share.low, self.share.high
+        proof = "" if low > 0 else "; more than nothing is not proven" if high > 0 else "; it costs more"
+        return (
+            f"${1000 * self.net.value:,.3f} of ${1000 * self.reference_usd:,.3f} per 1,000 requests against "
+            f"{self.reference}: {self.share.value:.1%} [{low:.1%}, {high:.1%}], after "
+            f"${1000 * self.overhead_usd:,.3f} for routing itself{proof}"
+        )
+
+
+def saved(
+    table: Table,
+    router: Floats,
+    reference: Floats | None,
+    expected_usd: Floats | None,
+    *,
+    name: str,
+    overhead: Overhead = Overhead(),
+    requests: int | None = None,
+    level: float = 0.95,
+    min_rows: int = 30,
+    min_effective: float = 0.0,
+) -> Saved:
+    """Return what the policy `router` (n, m) saves against the policy `reference` (n, m), doubly robust.
+
+    Without a reference it is what the log itself did: every served request at its own cost. `expected_usd` (n, m) are
+    costs predicted on other rows. The overhead is that of `requests` requests, by default the table's. Both policies
+    are asked of the same rows, so that what makes all requests dear or cheap is no error; the share's error is by the
+    delta method. Raises EvaluationRefused where the rows cannot say, and ValueError for a reference that costs nothing.
+    """
+    rules = {"level": level, "min_rows": min_rows, "min_effective": min_effective}
+    cost = table.cost_usd
+    if reference is None:
+        base, gross = _served(table, router, 1.0, expected_usd, level, min_rows, min_effective)
+    else:
+        base = contrast(table, cost, reference, None, expected_usd, **rules).value  # type: ignore[arg-type]
+        gross = contrast(table, cost, reference, router, expected_usd, **rules)  # type: ignore[arg-type]
+    if not base > 0:
+        raise ValueError(f"savings: the reference {name!r} costs {base!r} US dollars a request; nothing can be saved")
+    each = overhead.usd / (len(table) if requests is None else requests)
+    net = replace(gross, value=gross.value - each, low=gross.low - each, high=gross.high - each)
+    share = net.value / base
+    if reference is None:
+        _, around = _served(table, router, 1 - share, expected_usd, level, min_rows, min_effective)
+    else:
+        around = contrast(table, cost, (1 - share) * reference, router, expected_usd, **rules)  # type: ignore[arg-type]
+    half = (around.high - around.value) / base
+    return Saved(
+        name,
+        base,
+        gross,
+        net,
+        replace(net, value=share, se=around.se / base, low=share - half, high=share + half),
+        each,
+    )
+
+
+def _served(
+    table: Table, router: Floats, scale: float, expected: Floats | None, level: float, min_rows: int, least: float
+) -> tuple[float, Estimate]:
+    """Return what the log's own choices cost a request, and `scale` times that less the router's cost."""
+    rows = np.flatnonzero(usable(table, table.cost_usd))
+    if len(rows) < min_rows:
+        raise EvaluationRefused(
+            f"no saving against the log: {len(rows)} requests carry a propensity and a cost, and {min_rows} are needed"
+        )
+    ours = terms(table, rows, table.cost_usd, router, expected)
+    paid = table.cost_usd[rows, table.served[rows]]
+    own = Terms(scale * paid, np.full(len(rows), scale), ours.residual)
+    found = weighted(own - ours, table.sessions[rows], level)
+    seen = overlap(router[rows], table.served[rows], table.propensity[rows], clusters=table.sessions[rows])
+    why = refusal(seen, ours.residual, found.se, table.candidates, least)
+    if why is not None:
+        raise EvaluationRefused(f"no saving against the log: {why}.")
+    return float(paid.mean()), replace(found, effective=seen.effective)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,21 @@ class SentenceTransformerTeacher:
         )
         return np.asarray(vectors, dtype=np.float32)
 
+    @property
+    def transformer(self) -> Any:
+        """The transformer itself; raises ValueError where what follows it is not a mean over the pieces.
+
+        Unit length may follow: `embed` asks for it in any case.
+        """
+        kinds = [type(module).__name__ for module in self.model]
+        pooling = self.model[1] if len(kinds) > 1 else None
+        if kinds[:2] != ["Transformer", "Pooling"] or kinds[2:] not in ([], ["Normalize"]) or not _is_mean(pooling):
+            raise ValueError(
+                f"teacher {self.name!r}: its steps are {', '.join(kinds)}, and only a transformer with a mean over its "
+                'pieces is exported; name another teacher, or leave "onnx" out of ladder.rungs'
+            )
+        return self.model[0].auto_model
+
     def vocabulary(self) -> list[str]:
         """Return the word pieces in the order of their ids."""
         known: dict[str, int] = self.model.tokenizer.get_vocab()
@@ -78,6 +93,12 @@ class SentenceTransformerTeacher:
                 out = self.model({"input_ids": batch, "attention_mask": torch.ones_like(batch)})
                 found.append(torch.nn.functional.normalize(out["sentence_embedding"], dim=1).numpy())
         return np.concatenate(found).astype(np.float32)
+
+
+def _is_mean(pooling: Any) -> bool:
+    known = pooling.get_config_dict()
+    mode = known.get("pooling_mode")
+    return mode in ("mean", ("mean",), ["mean"]) if mode is not None else bool(known.get("pooling_mode_mean_tokens"))
 
 
 def packaged_weights() -> str | None:

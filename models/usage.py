@@ -47,8 +47,8 @@ def fit_usage(table: Table, spoken: Floats | None = None, loadings: Floats | Non
         return Usage(offset, slope, latency[0], latency[1], latency[2], knots, np.concatenate([told, late], axis=2))
 
     # Predicted and observed totals agree: an invoice is a sum.
-    told[:, :, 0] += _shortfall(table.output_tokens, usage().predict(spoken, table.input_tokens)[0])[:, None]
-    expected = np.maximum(usage().predict(spoken, table.input_tokens)[1], 1e-3)
+    told[:, :, 0] += _shortfall(table.output_tokens, usage().predict(spoken, table.expected_tokens)[0])[:, None]
+    expected = np.maximum(usage().predict(spoken, table.expected_tokens)[1], 1e-3)
     ratio = np.log(np.maximum(table.latency_ms, 1e-3) / expected)
     late[:, 1:-1] = groups.quantiles(ratio, np.ones_like(lengths))
     late[:, [0, -1]] = late[:, [1, -2]]
@@ -57,7 +57,7 @@ def fit_usage(table: Table, spoken: Floats | None = None, loadings: Floats | Non
 
 def usual_amounts(table: Table) -> Amounts:
     """Return what is told of every request alike: (m,), (m,), (quantiles, m), (quantiles, m)."""
-    typical = np.nan_to_num(np.array([table.input_tokens.mean()]))
+    typical = np.nan_to_num(np.array([table.expected_tokens.mean()]))
     told = fit_usage(table).predict(np.zeros((1, 0)), typical)
     return told[0][0], told[1][0], told[2][:, 0], told[3][:, 0]
 
@@ -68,13 +68,13 @@ def crossed_usage(
     """Return what is told of each request by a fit without its fold; what only its own fold knows, by a fit of all."""
     nothing = np.zeros((len(table), 0))
     words = nothing if spoken is None else spoken
-    found = fit_usage(table, spoken, loadings).predict(words, table.input_tokens)
+    found = fit_usage(table, spoken, loadings).predict(words, table.expected_tokens)
     for held in range(int(fold.max()) + 1):
         inside = fold == held
         if inside.all():
             continue
         usage = fit_usage(table.take(~inside), None if spoken is None else spoken[~inside], loadings)
-        others = usage.predict(words[inside], table.input_tokens[inside])
+        others = usage.predict(words[inside], table.expected_tokens[inside])
         for whole, part in zip(found, others, strict=True):
             whole[..., inside, :] = np.where(np.isfinite(part), part, whole[..., inside, :])
     return found
@@ -172,7 +172,7 @@ def _latency(table: Table, column: int) -> tuple[float, float, float]:
     if counted.sum() < FEW:
         return float(np.median(latency[seen])), 0.0, 0.0
     y = np.maximum(latency[counted], 1e-3)
-    x = np.stack([np.ones_like(y), tokens[counted], table.input_tokens[counted]], axis=1)
+    x = np.stack([np.ones_like(y), tokens[counted], table.expected_tokens[counted]], axis=1)
     x[:, 2] = np.nan_to_num(x[:, 2])
     keep, fitted = np.ones(len(y), dtype=bool), np.zeros(3)
     for _ in range(3):

@@ -94,14 +94,14 @@ def best_margin(
     return chosen, gain
 
 
-def crossed_gain(expected: Floats, realised: Floats, incumbent: int, caution: float, fold: NDArray[np.int64]) -> Gain:
-    """Return the gain of the policy with each fold's margin chosen on the other folds: what picking it won is left out.
+def crossed(expected: Floats, realised: Floats, incumbent: int, caution: float, fold: NDArray[np.int64]) -> Floats:
+    """Return what the policy earns on each row, (n,), with each fold's margin chosen on the other folds.
 
-    Shapes as in `best_margin`; `fold` is (n,).
+    So what picking a margin won is left out. Shapes as in `best_margin`; `fold` is (n,).
     """
     choice = np.full(len(expected), incumbent, dtype=np.intp)
     for one in np.unique(fold):
         inside = fold == one
         margin, _ = best_margin(expected[~inside], realised[~inside], incumbent, caution)
         choice[inside] = decide(expected[inside], incumbent, margin)
-    return Gain.of(earned(realised, choice) - realised[:, incumbent])
+    return earned(realised, choice)

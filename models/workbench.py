@@ -21,7 +21,9 @@ from models.rivalry import apart, directions, rivalry
 Floats = NDArray[np.float64]
 
 SPREAD = 0.1
-"""How far weights are expected to lie from equal ones, and those of a direction from the overall ones."""
+"""How far weights on differences are expected to lie from equal ones, and a direction's from the overall ones."""
+FREE = 1.0
+"""How far weights on the difficulty are: it is easily learned, and probabilities are honest by it."""
 HELD = 0.1
 """How firmly a candidate's slope is held to one, as a share of the evidence of all rows."""
 
@@ -76,7 +78,7 @@ class Workbench:
         heard = np.array([float(only in (None, name)) for name in PARTS])
         equal, words, truth = heard / heard.sum(), self.words, known.excess[rows]
         words = [word[rows] * loud for word, loud in zip(words, heard, strict=True)]
-        level = _least_squares([word @ self._mean for word in words], truth @ self._mean, equal)
+        level = _least_squares([word @ self._mean for word in words], truth @ self._mean, equal, FREE)
         overall = _least_squares([rivalry(known, word) for word in words], rivalry(known, truth), equal)
         along = directions(known, self.near.out_of_fold[rows])
         split = [apart(known, word) @ along for word in words]
@@ -112,14 +114,14 @@ class Workbench:
         return Blend.from_parts(blend.parts())
 
 
-def _least_squares(words: list[Floats], truth: Floats, prior: Floats) -> Floats:
+def _least_squares(words: list[Floats], truth: Floats, prior: Floats, spread: float = SPREAD) -> Floats:
     """Return non-negative weights (parts,) of words, each of the shape of the truth, held to a prior as noise bids.
 
     They are the most likely ones where the truth is the weighed words and noise of its own size, and weights lie
-    around the prior with the deviation `SPREAD`.
+    around the prior with the deviation `spread`.
     """
     matrix = np.stack([word.ravel() for word in words], axis=1)
-    held = float((truth**2).mean()) / SPREAD**2 + 1e-9
+    held = float((truth**2).mean()) / spread**2 + 1e-9
     # The normal equations, solved in the root of their matrix: non-negative least squares proper.
     root = np.linalg.cholesky(matrix.T @ matrix + held * np.eye(len(words))).T
     return np.asarray(nnls(root, np.linalg.solve(root.T, matrix.T @ truth.ravel() + held * prior))[0])

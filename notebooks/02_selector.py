@@ -52,7 +52,7 @@ for name, value in sorted(trained.metrics.items()):
 
 # %%
 router = bundle(trained, name="lesson", created="2025-04-01T00:00:00+00:00", training={}, evaluation={})
-drawn = router.probabilities(test.texts, test.input_tokens)
+drawn = router.probabilities(test.texts, test.expected_tokens)
 earned = objective.utility(test.quality, test.cost_usd, None)
 gain = (drawn * earned).sum(axis=1) - earned[:, best]
 print(f"held-out gain over best single: {gain.mean():+.4f} ± {gain.std(ddof=1) / np.sqrt(len(gain)):.4f} utility")

@@ -1,6 +1,7 @@
 """`python -m pipelines FLOW --config NAME [--set key=value]`: every flow by its name, and the pages to look at."""
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ FLOW_HELP = {
 OTHER_HELP = {
     "demo": "from nothing to a promoted router, on a synthetic world",
     "check-candidates": "call every candidate of the catalogue and report its health",
+    "explain": "say where a text would be sent and why, and which logged requests are near to it",
     "serve": "run the schedules of a configuration until interrupted",
     "ui": "show MLflow's and Prefect's pages on this machine until interrupted",
 }
@@ -78,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
         if name == "costs":
             command.add_argument("--month", metavar="YYYY-MM", help="one month; the whole lake by default")
             command.add_argument("--what-if", metavar="FILE", help="prices to try, in the form of the catalogue")
+        if name == "explain":
+            command.add_argument("--text", required=True, metavar="TEXT", help="the prompt to explain")
+            command.add_argument("--tenant", metavar="T", help="whose logged prompts may be shown; by default those "
+                                 "that belong to no tenant")  # fmt: skip
+            command.add_argument("--json", action="store_true", help="print JSON for programs")
         if name == "ui":
             command.add_argument("--mlflow-port", type=int, metavar="PORT", help="a free one by default")
             command.add_argument("--prefect-port", type=int, metavar="PORT", help="a free one by default")
@@ -123,6 +130,20 @@ def _check_candidates(options: argparse.Namespace, settings: Settings) -> int:
     return check([str(path), *options.more])
 
 
+def _explain(options: argparse.Namespace, settings: Settings) -> int:
+    from beastmode.router import Router
+    from beastmode.store import Store
+    from pipelines.explain import explain
+    from pipelines.lake import Lake
+
+    workspace = Workspace.of(settings.paths.root)
+    lake = Lake(settings.paths.lake or workspace.lake)
+    explained = explain(Router(Store(workspace.store).load_champion()), lake, options.text, options.tenant)
+    lines = [json.dumps(explained.to_json(), indent=1, ensure_ascii=False)] if options.json else explained.lines()
+    print("\n".join(lines))
+    return 0
+
+
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
     from pipelines.serve import serve
 
@@ -141,6 +162,7 @@ def _ui(options: argparse.Namespace, settings: Settings) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "demo": _demo,
     "check-candidates": _check_candidates,
+    "explain": _explain,
     "serve": _serve,
     "ui": _ui,
 }

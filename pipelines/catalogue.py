@@ -80,6 +80,11 @@ class Entry(BaseModel):
     tools: bool = True
     json_: Annotated[bool, Field(alias="json")] = True
     vision: bool = False
+    region: Annotated[str | None, Field(min_length=1)] = None
+    """Where it processes requests, in the words that applications allow regions with."""
+    cache_ttl_seconds: Annotated[float, Ge(0)] = 300.0
+    """How long the provider keeps a prompt cached after it was last read."""
+    cache_minimum_tokens: Annotated[int, Ge(0)] = 1024
     price: PriceBlock | None = None
     """A single price; `prices` where it has changed."""
     prices: tuple[PriceBlock, ...] = ()
@@ -108,7 +113,10 @@ class Entry(BaseModel):
         return Candidate(**known, json=self.json_, price=self.price_at(at))
 
 
-_SAME = ("name", "provider", "base_url", "api_key_env", "model", "context_tokens", "tools", "vision")
+_SAME = (
+    "name", "provider", "base_url", "api_key_env", "model", "context_tokens", "tools", "vision", "region",
+    "cache_ttl_seconds", "cache_minimum_tokens",
+)  # fmt: skip
 
 
 def entries(path: Path) -> tuple[Entry, ...]:

@@ -19,7 +19,15 @@ from features.prices import PriceBook
 
 MOMENT = pa.timestamp("us", tz="UTC")
 _KINDS = {"at": MOMENT, "candidates": pa.list_(pa.string()), "probabilities": pa.map_(pa.string(), pa.float64())}
-_NUMBERS = ("propensity", "arm_probability", "latency_ms", "ttft_ms", "cost_logged_usd", "cost_usd")
+_NUMBERS = (
+    "propensity",
+    "arm_probability",
+    "marginal_propensity",
+    "latency_ms",
+    "ttft_ms",
+    "cost_logged_usd",
+    "cost_usd",
+)
 _PREDICTION = tuple(f.name for f in fields(Prediction))
 
 
@@ -34,7 +42,7 @@ _KINDS["attempts"] = pa.list_(pa.struct([(name, _kind(name)) for name in _ATTEMP
 _KINDS["predictions"] = pa.list_(
     pa.struct([(name, pa.string() if name == "candidate" else pa.float64()) for name in _PREDICTION])
 )
-JSON = ("messages", "context", "needs")
+JSON = ("messages", "context", "needs", "arm_probabilities")
 """Columns that hold JSON as text."""
 
 INTERACTIONS = pa.schema([(f.name, _KINDS.get(f.name, _kind(f.name))) for f in fields(Interaction)])

@@ -13,7 +13,7 @@ from features.outcomes import fingerprint
 from features.table import Table
 from models import comparison, guarantee
 from models.comparison import Judgement
-from pipelines import plots, report
+from pipelines import evidence, plots, report
 from pipelines.context import Context
 from pipelines.evaluation import (
     BEST_SINGLE,
@@ -29,7 +29,7 @@ from pipelines.evaluation import (
 )
 from pipelines.report import Report
 from pipelines.tracking import BUNDLE, TrackingError, moment
-from pipelines.train import BASELINE, FIRST, IDENTITY, Training, held_out
+from pipelines.train import BASELINE, FIRST, IDENTITY, LADDER, Training, held_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,15 @@ def compare(context: Context, training: Training, champion: Bundle, at: datetime
     evaluation = evaluate(training.bundle, champion, training.baseline, training.best_single, training.test, settings)
     judgement = evaluation.judgement
     figures = pictures(evaluation, list(training.importance))
-    facts = {**_facts(training, champion, at), **_guarantees(training, champion, context.settings.seed)}
-    written = report.write(judgement, figures, facts, context.config, settings.paired_level)
+    facts = {
+        **_facts(training, champion, at),
+        **_ladder(training.bundle),
+        **_guarantees(training, champion, context.settings.seed),
+    }
+    beside = evidence.gather(context, training, champion)
+    written = report.write(judgement, figures, {**facts, **beside.facts}, context.config, settings.paired_level)
     run = context.tracker.of(training.run_id)
-    run.metrics(headline(judgement, (CHAMPION, BEST_SINGLE, KNN)))
+    run.metrics({**headline(judgement, (CHAMPION, BEST_SINGLE, KNN)), **beside.metrics})
     run.figures(figures)
     run.file("report.html", written.html)
     run.describe(written.markdown)
@@ -156,6 +161,17 @@ def _guarantees(training: Training, champion: Bundle, seed: int) -> dict[str, st
     if champion.guarantee is not None and champion.guarantee.safe:
         again = guarantee.recheck(champion.guarantee, champion, training.test, seed)
         said["champion's guarantee"] = again.sentence
+    return said
+
+
+def _ladder(bundle: Bundle) -> dict[str, str]:
+    """Return where the rungs of the ladder of encoders stood when the bundle was trained; nothing of a single one."""
+    said = {}
+    for rung in bundle.evaluation.get(LADDER, ()):
+        said[f"encoder {rung['rung']}" + (", taken" if rung["chosen"] else "")] = (
+            f"utility {rung['value']:.4f} ± {rung['value_se']:.4f}, {rung['behind']:.4f} ± {rung['behind_se']:.4f} "
+            f"behind the best, {rung['milliseconds']:.2f} ms a decision, {rung['size_bytes'] / 1e6:.1f} MB"
+        )
     return said
 
 

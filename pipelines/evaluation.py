@@ -47,8 +47,8 @@ def contestant(bundle: Bundle, table: Table) -> Contestant:
         )
     n, m = len(table), len(table.candidates)
     eligible = np.tile(here, (n, 1))
-    expectation = bundle.expect(table.texts, table.input_tokens)
-    drawn = bundle.probabilities(table.texts, table.input_tokens, eligible)
+    expectation = bundle.expect(table.texts, table.expected_tokens)
+    drawn = bundle.probabilities(table.texts, table.expected_tokens, eligible)
 
     def placed(values: Floats, empty: float) -> Floats:
         wide = np.full((n, m), empty)

@@ -3,12 +3,14 @@
 from datetime import datetime
 
 from beastmode.candidates import Candidate
+from beastmode.transformer import Transformer
 from features import joins
 from features.table import Table
 from models.encoders import Teacher
 from pipelines import logs
 from pipelines.context import Context
-from pipelines.teaching import sentence_transformer
+from pipelines.rungs import Teachers
+from pipelines.teaching import exported, sentence_transformer
 from pipelines.train import NotEnough
 
 
@@ -28,11 +30,17 @@ def table(context: Context, as_of: datetime) -> Table:
     return joins.table(interactions, lake.feedback(), as_of, names, context.settings.signals)
 
 
-def teacher(context: Context) -> Teacher | None:
-    """Return the configured teacher with its memory in the workspace, or None."""
-    if context.settings.teacher == "none":
-        return None
-    return sentence_transformer(context.settings.paths.embeddings or context.workspace.embeddings)
+def teachers(context: Context) -> Teachers:
+    """Return for each rung of the ladder whom its encoder learns from, with a memory in the workspace."""
+    settings = context.settings
+    folder = settings.paths.embeddings or context.workspace.embeddings
+    known: dict[str, Teacher | Transformer | None] = {}
+    for rung in settings.ladder.rungs:
+        if rung == "onnx":
+            known[rung] = exported(folder, settings.recipe.encoder.sentence_pieces)
+        else:
+            known[rung] = None if settings.teacher == "none" else sentence_transformer(folder)
+    return known
 
 
 def candidates(context: Context, known: Table) -> tuple[Candidate, ...]:

@@ -41,7 +41,7 @@ def learn(context: Context, as_of: datetime, progress: Progress | None = None) -
     candidates = history.candidates(context, table)
     return train_selector(
         context, table, candidates, as_of,
-        teacher=history.teacher(context), study=study(context, as_of), progress=progress,
+        teachers=history.teachers(context), study=study(context, as_of), progress=progress,
     )  # fmt: skip
 
 

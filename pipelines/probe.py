@@ -16,7 +16,7 @@ from beastmode.records import Request
 from features.joins import PROBE
 from features.table import Table
 from models import encoders
-from models.probing_needed import probes_needed
+from models.experiments.needed import standing
 from pipelines import history, logs
 from pipelines.context import Context
 from pipelines.probe_asking import Asked, Asking, Question
@@ -185,7 +185,7 @@ def _standing(context: Context, table: Table) -> Iterator[str]:
     for column, name in enumerate(table.candidates):
         if column == incumbent:
             continue
-        found = probes_needed(utility[:, column] - utility[:, incumbent], WIDTH)
+        found = standing(utility[:, column] - utility[:, incumbent], WIDTH)
         if not found.probes:
             yield f"  {name}: never asked together; {found.for_width} probes would tell its utility to ±{WIDTH:g}"
             continue

@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from beastmode.bundle import Bundle
 from beastmode.store import Pointer, Registered, Store
+from pipelines.signing import signed
 from pipelines.tracking import BUNDLE, Tracker
 
 MANIFEST_TAG = "manifest_sha256"
@@ -51,6 +52,7 @@ def promote(
             f"bundle {bundle.name!r}: the store's copy has manifest {kept.sha256}, the tracked one {bundle.sha256}; "
             "train again with one version of the code"
         )
+    signed(store.folder(kept.name))
     after_step("bundle")
     store.promote(kept.name, at=at.isoformat(), reason=reason)
     after_step("pointer")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from beastmode.objective import Objective
 from features.budgets import Budget
 from features.signals import Signal
-from models import comparison, recipes
+from models import comparison, ladder, recipes
 from models.guarantee import Settings as Guarantee
 from pipelines.ingest import IngestSettings
 from pipelines.probe_settings import ProbeSettings
@@ -53,6 +53,22 @@ class Split(Section):
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
     minimum_rows: Annotated[int, Field(ge=2)] = 40
     """Fewer rows with a known quality than this are not trained on."""
+
+
+class Ladder(Section):
+    """The encoders that a training tries: the cheapest that is not shown to be worse is served."""
+
+    rungs: Annotated[tuple[Literal["static", "onnx"], ...], Field(min_length=1)] = ("static",)
+    """`static` is numpy alone; `onnx` takes the sentence-transformer along, trains with the extra `embeddings` and
+    serves with the extra `onnx`."""
+    errors: Annotated[float, Field(ge=0, le=5)] = ladder.ONE_SIDED
+    """Standard errors by which the best rung must lead a cheaper one to be taken in its place."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Ladder":
+        if len(set(self.rungs)) < len(self.rungs):
+            raise ValueError(f"ladder.rungs = {list(self.rungs)}: name each rung once")
+        return self
 
 
 class Tracking(Section):
@@ -98,6 +114,7 @@ class Settings(Section):
     signals: tuple[Signal, ...] = ()
     """What each signal of feedback says of quality; without a word of it, numbers in [0, 1] are qualities."""
     split: Split = Split()
+    ladder: Ladder = Ladder()
     recipe: recipes.Settings = recipes.Settings()
     gate: comparison.Settings = comparison.Settings()
     guarantee: Guarantee | None = None

@@ -17,17 +17,22 @@ from beastmode.scorers import Constant
 from features.outcomes import fingerprint
 from features.splits import by_time
 from features.table import Table
-from models import exporting, guarantee, recipes
-from models.encoders import Teacher
+from models import exporting, guarantee, ladder
+from models.ladder import Standing
 from models.recipes import Progress, Trained
 from models.usage import usual_amounts
 from models.values import NEVER
 from pipelines.context import Context
+from pipelines.rungs import Teachers, climb
 from pipelines.settings import Settings, Split
+from pipelines.signing import signed
 from pipelines.tracking import BUNDLE, Run, moment, trials
 
 IDENTITY = "identity.json"
 """Artifact that says what a run was made of and what it made, by hashes."""
+LADDER = "ladder"
+"""Key of a bundle's evaluation: where each rung of the ladder of encoders stood when it was trained."""
+ALONE: Teachers = {"static": None}
 BASELINE, FIRST = "baseline", "best_single"
 """Artifact folders of the tuned kNN, and of the bundle that sends everything to the best single candidate."""
 
@@ -80,7 +85,7 @@ def train_selector(
     candidates: Sequence[Candidate],
     as_of: datetime,
     *,
-    teacher: Teacher | None = None,
+    teachers: Teachers = ALONE,
     study: Any = None,
     progress: Progress | None = None,
 ) -> Training:
@@ -92,14 +97,17 @@ def train_selector(
         run.describe("**Training.** No verdict yet: `compare` judges it on the held-out slice.")
         run.settings(settings)
         about = _log_data(context, run, parts, as_of)
-        trained = recipes.train(
-            parts.train, settings.recipe, settings.seed, candidates=candidates, objective=settings.objective,
-            teacher=teacher, study=study, progress=progress,
+        trained, standings = climb(
+            parts.train, settings.recipe, settings.seed, teachers, candidates=candidates,
+            objective=settings.objective, errors=settings.ladder.errors, study=study, progress=progress,
         )  # fmt: skip
+        _log_ladder(run, trained, standings)
         run.metrics({f"training/{key}": value for key, value in trained.metrics.items()})
         run.keep("training_report.json", _plain(trained.report))
         trials(context.tracker, run, trained.report.get("trials", ()), settings.tracking.nested_trials)
         common: dict[str, Any] = {"created": as_of.isoformat(), "training": about, "evaluation": dict(trained.metrics)}
+        if standings:
+            common["evaluation"][LADDER] = [standing.to_json() for standing in standings]
         bundle = _certified(run, exporting.bundle(trained, name=name, mlflow_run_id=run.run_id, **common), trained,
                             parts.test, settings)  # fmt: skip
         baseline = None
@@ -121,6 +129,15 @@ def train_selector(
         run_id=run.run_id, bundle=bundle, baseline=baseline, best_single=best, first=first,
         train_rows=len(parts.train), test=parts.test, as_of=as_of, importance=tuple(importance),
     )  # fmt: skip
+
+
+def _log_ladder(run: Run, trained: Trained, standings: Sequence[Standing]) -> None:
+    """Log the encoder that was taken and every rung's figures, the ones passed over among them."""
+    run.tag({"encoder": trained.encoder.kind})
+    if standings:
+        run.tag({"ladder": ladder.sentence(standings)})
+        run.metrics({f"ladder/{s.name}/{name}": value for s in standings for name, value in s.figures().items()})
+        run.keep("ladder.json", _plain([standing.to_json() for standing in standings]))
 
 
 def _certified(run: Run, bundle: Bundle, trained: Trained, test: Table, settings: Settings) -> Bundle:
@@ -174,6 +191,7 @@ def _logged(run: Run, bundle: Bundle, folder: str) -> Bundle:
     """Write a bundle, log it below the run, and return it with the hash of its manifest."""
     with tempfile.TemporaryDirectory() as temporary:
         written = bundle.write(Path(temporary) / bundle.name)
+        signed(Path(temporary) / bundle.name)
         run.folder(Path(temporary) / bundle.name, folder)
     return written
 

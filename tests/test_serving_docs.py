@@ -4,13 +4,14 @@ import http.server
 import json
 import re
 import threading
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from beastmode import Bundle, Candidate, Greedy, Objective, Price, Store
+from beastmode import Bundle, Candidate, Greedy, Needs, Objective, Price, Router, Store
 from beastmode.bundle import LIMITS
 from beastmode.encoding import Encoder
 from beastmode.folder import FILES_LIMIT, FORMAT, MANIFEST_LIMIT
@@ -60,14 +61,37 @@ def test_every_link_leads_somewhere() -> None:
             assert (ROOT / "docs" / target).exists(), target
 
 
-def snippet() -> str:
-    found = re.search(r"```python\n(.*?)```", SERVING, re.DOTALL)
-    assert found is not None
-    return found[1]
+SNIPPETS = re.findall(r"```python\n(.*?)```", SERVING, re.DOTALL)
+
+
+def served(base_url: str) -> Bundle:
+    """A bundle of the candidates that the page speaks of, all of which answer at one address."""
+    known = {"base_url": base_url, "api_key_env": "A_KEY"}
+    spread = np.array([0.25, 1.0, 4.0])[:, None]
+    return Bundle(
+        name="b",
+        candidates=(
+            Candidate("gpt-4o-mini", price=Price(0.15, 0.6, 0.075), region="us", **known),
+            Candidate("claude-3-5-haiku", price=Price(0.8, 4.0, 0.08), region="eu", **known),
+            Candidate("llama-3.1-8b-local", price=Price(0.02, 0.06), region="on-premises", **known),
+        ),
+        encoder=Encoder(np.zeros(len(NAMES)), np.ones(len(NAMES))),
+        scorer=Constant(
+            np.array([0.8, 0.7, 0.6]),
+            np.full(3, 100.0),
+            np.full(3, 400.0),
+            spread * np.full(3, 100.0),
+            spread * np.array([300.0, 400.0, 200.0]),
+        ),
+        policy=Greedy(),
+        objective=Objective(per_dollar=10.0),
+        created="2026",
+        code_version="0",
+    )
 
 
 def test_it_is_eight_lines_beside_imports() -> None:
-    lines = [line for line in snippet().splitlines() if line.strip() and not line.startswith(("import", "from"))]
+    lines = [line for line in SNIPPETS[0].splitlines() if line.strip() and not line.startswith(("import", "from"))]
     lines = [line for line in lines if not line.startswith(("messages", "journal.feedback"))]
     assert len(lines) == 8
 
@@ -90,19 +114,28 @@ class Provider(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_the_lines_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_example_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them, in their order, as one program; what a comment says of a line's output is what it prints."""
     pytest.importorskip("openai", reason="the openai client is not installed; it comes with the dev extra")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     store = Store(tmp_path / "workspace" / "store")
-    store.add(bundle(f"http://127.0.0.1:{server.server_address[1]}/v1"))
+    store.add(served(f"http://127.0.0.1:{server.server_address[1]}/v1"))
     store.promote("b", at="2026", reason="test")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("A_KEY", "none")
     known: dict[str, Any] = {}
     try:
-        exec(snippet(), known)
+        for snippet in SNIPPETS:
+            exec(snippet, known)
+            claims = re.findall(r"print\(.*\)  # (.*)", snippet)
+            said = capsys.readouterr().out
+            for claim in claims:
+                # Dots stand for what is left out.
+                assert re.search(".*".join(map(re.escape, claim.split("..."))), said), (claim, said)
         known["client"].close()
     finally:
         known["router"].close()
@@ -112,4 +145,16 @@ def test_the_lines_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyP
         server.server_close()
     (file,) = (tmp_path / "workspace" / "logs").iterdir()
     begin, end, feedback = map(json.loads, file.read_text().splitlines())
-    assert (begin["plan"], end["status"], end["input_tokens"], feedback["value"]) == ("a", "success", 9, 1.0)
+    assert (begin["plan"], end["status"], end["input_tokens"]) == ("gpt-4o-mini", "success", 9)
+    assert feedback["value"] == 1.0
+    assert known["decision"].candidate == "llama-3.1-8b-local"
+    assert known["second"].sticky_from == known["first"].decision_id
+    assert len(SNIPPETS) == 5
+
+
+def test_the_constraints_that_the_page_names_are_all_there_are() -> None:
+    table = SERVING.split("| constraint |")[1].split("\n\n")[0]
+    assert {f"`{name}`" for name in ("Needs.tools", ".json", ".vision")} <= set(re.findall(r"`[^`]+`", table))
+    assert all(f".{name}`" in table for name in Needs.__slots__)
+    options = {name for name in signature(Router.route).parameters if name not in ("self", "prompt", "known")}
+    assert all(f"`{name}=[...]`" in table for name in options)

@@ -12,10 +12,10 @@ HEAVY = ("pandas", "scipy", "sklearn", "lightgbm", "mlflow", "optuna", "prefect"
          "matplotlib", "transformers", "sentence_transformers", "openai", "httpx", "annotated_types")  # fmt: skip
 
 PUBLIC = {
-    "BeastmodeError", "Bundle", "BundleError", "Candidate", "Decision", "EpsilonGreedy", "Explanation", "Greedy",
-    "Journal", "JournalError", "Needs", "Objective", "OperatingPoint", "Plan", "Pointer", "Prediction", "Price",
-    "RegistryError", "Request", "Router", "RoutingError", "Softmax", "Store", "StoreError", "__version__", "classify",
-    "tip",
+    "BeastmodeError", "Bundle", "BundleError", "Cache", "CacheError", "Candidate", "Certificate", "Decision",
+    "EpsilonGreedy", "Explanation", "Greedy", "Journal", "JournalError", "Needs", "Objective", "OperatingPoint",
+    "Plan", "Pointer", "Prediction", "Price", "RegistryError", "Request", "Router", "RoutingError", "Softmax",
+    "Store", "StoreError", "__version__", "classify", "tip",
 }  # fmt: skip
 
 

@@ -57,7 +57,8 @@ def _outcome(row: Interaction) -> None:
 
 
 def _propensity(row: Interaction) -> None:
-    for field, value in (("propensity", row.propensity), ("arm_probability", row.arm_probability)):
+    for field in ("propensity", "arm_probability", "marginal_propensity"):
+        value = getattr(row, field)
         if value is not None and not 0 < value <= MOST:
             raise Impossible(field, value, "must lie in (0, 1]; leave it out where it is unknown")
     if row.plan is not None and row.candidates is not None:

@@ -39,6 +39,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "propensity_source": ("propensitysource",),
     "arm": ("arm", "variant", "experimentarm"),
     "arm_probability": ("armprobability",),
+    "arm_probabilities": ("armprobabilities",),
+    "marginal_propensity": ("marginalpropensity",),
     "sticky_from": ("stickyfrom",),
     "policy": ("policy", "routerversion", "policyversion"),
     "bundle_sha256": ("bundlesha256",),

@@ -10,7 +10,7 @@ KEY = "beastmode"
 """The key under which a decision stands in whatever a log keeps of a caller's own metadata."""
 DECISION = (
     "decision_id", "parent_request_id", "purpose", "unit", "candidates", "plan", "probabilities", "propensity", "arm",
-    "arm_probability", "sticky_from", "policy", "bundle_sha256",
+    "arm_probability", "arm_probabilities", "marginal_propensity", "sticky_from", "policy", "bundle_sha256",
 )  # fmt: skip
 """What of a decision travels, beside the request id."""
 

@@ -34,7 +34,9 @@ _TEXTS = (
 _COUNTS = (
     "prompt_chars", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
 )  # fmt: skip
-_NUMBERS = ("propensity", "arm_probability", "latency_ms", "ttft_ms", "cost_logged_usd", "cost_usd")
+_NUMBERS = (
+    "propensity", "arm_probability", "marginal_propensity", "latency_ms", "ttft_ms", "cost_logged_usd", "cost_usd",
+)  # fmt: skip
 
 
 def lines(stream: BinaryIO, *, blank: bool = False) -> Iterator[tuple[int, bytes, bool]]:
@@ -76,6 +78,11 @@ def probabilities(field: str, value: object) -> dict[str, float] | None:
     if all(type(v) is float and 0 <= v <= 1 for v in known.values()):
         return dict(known) or None
     return {str(k): number(f"{field}[{k}]", v) or 0.0 for k, v in known.items()} or None
+
+
+def _by_arm(field: str, value: object) -> dict[str, dict[str, float]] | None:
+    known = {str(arm): probabilities(f"{field}.{arm}", chances) for arm, chances in mapping(field, value).items()}
+    return {arm: chances for arm, chances in known.items() if chances} or None
 
 
 def plan_name(field: str, value: object) -> str | None:
@@ -154,6 +161,7 @@ PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "messages": messages,
     "candidates": names,
     "probabilities": probabilities,
+    "arm_probabilities": _by_arm,
     "plan": plan_name,
     "attempts": attempts,
     "predictions": _predictions,

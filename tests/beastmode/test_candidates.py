@@ -85,6 +85,9 @@ def test_unknown_output_costs_nothing_only_where_output_is_free() -> None:
         (Candidate("a"), Needs(vision=True), 1, "lacks vision"),
         (Candidate("a", vision=True), Needs(vision=True), 1, None),
         (Candidate("a", context_tokens=100), Needs(), 100, None),
+        (Candidate("a", region="eu"), Needs(regions=("us", "eu")), 1, None),
+        (Candidate("a", region="eu"), Needs(regions=("us",)), 1, "region eu is not allowed"),
+        (Candidate("a"), Needs(regions=("us",)), 1, "its region is not known"),
         (
             Candidate("a", context_tokens=100),
             Needs(output_tokens=50),
@@ -122,3 +125,50 @@ def test_a_manifest_with_odd_tiers_is_refused(tiers: tuple[Tier, ...], said: str
     known = Candidate("a", price=Price(1, 2, tiers=tiers)).to_json()
     with pytest.raises(ValueError, match=said):
         candidates_of([known])
+
+
+@pytest.mark.parametrize(
+    ("price", "input_tokens", "cached", "saved"),
+    [
+        (Price(1, 4, 0.1), 2000, 1000, 0.0009),
+        (Price(1, 4), 2000, 1000, 0.0),
+        (Price(1, 4, 2.0), 2000, 1000, 0.0),
+        (Price(), 2000, 1000, 0.0),
+        (Price(1), 2000, 1000, 0.0),
+        (Price(per_request=0.5), 2000, 1000, 0.0),
+        (Price(1, 4, 0.1), 1000, 2000, 0.0),
+        (TIERED, 60_000, 50_000, 0.0),
+        (TIERED, 2000, 1000, 0.0018),
+    ],
+    ids=[
+        "discount",
+        "none",
+        "dearer",
+        "unknown",
+        "half-known",
+        "flat",
+        "more-than-there-is",
+        "a-tier-without",
+        "a-tier",
+    ],
+)
+def test_what_a_cached_prefix_saves(price: Price, input_tokens: float, cached: float, saved: float) -> None:
+    assert price.saving_usd(input_tokens, cached) == pytest.approx(saved)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"region": 7}, "region = 7 is no text"),
+        ({"cache_ttl_seconds": -1}, "what its cache keeps"),
+        ({"cache_minimum_tokens": "many"}, "what its cache keeps"),
+    ],
+)
+def test_a_manifest_with_an_odd_region_or_cache_is_refused(known: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        candidates_of([{**Candidate("a").to_json(), **known}])
+
+
+def test_a_manifest_from_before_there_were_regions_is_read() -> None:
+    old = {k: v for k, v in Candidate("a").to_json().items() if k != "region" and not k.startswith("cache")}
+    assert candidates_of([old]) == (Candidate("a"),)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from beastmode import Certificate
 from beastmode.__main__ import main
 from beastmode.store import Registered, Store
 
@@ -66,6 +67,29 @@ def test_inspect_says_what_is_in_it(store: Store, capsys: Any) -> None:
     known = json.loads(capsys.readouterr().out)
     assert known["trust"] == "unverified manifest"
     assert [candidate["name"] for candidate in known["candidates"]] == ["small", "large", "seer"]
+
+
+def test_route_holds_the_constraints_that_it_is_given(store: Store, capsys: Any) -> None:
+    command = ["route", "--bundle", str(store.path), "hi"]
+    assert main([*command, "--deny", "large", "--deny", "seer", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["excluded"]["large"] == "on the deny list"
+    assert main([*command, "--region", "eu"]) == 1
+    assert "allow another region (known are: none, see region in the catalogue)" in capsys.readouterr().err
+    assert main([*command, "--budget-usd", "-1"]) == 1
+    assert "budget_usd = -1.0 must be a positive number" in capsys.readouterr().err
+
+
+def test_inspect_says_what_is_guaranteed(make_bundle: Any, tmp_path: Path, capsys: Any) -> None:
+    known = Certificate(
+        loss=0.0, alpha=0.05, delta=0.1, of="all", reference="large", per_dollar=40.0, margin=0.03, n=1200,
+        diverted=0.31, lost=41, risk=41 / 1200, upper=0.0434, saving=0.28, saving_usd=None, saving_usd_se=None,
+        smallest_alpha=None, probes_needed=None, method="m", data_sha256="0", since="1", until="2",
+    )  # fmt: skip
+    make_bundle(guarantee=known).write(tmp_path / "b")
+    assert main(["inspect", str(tmp_path / "b")]) == 0
+    assert f"guarantee: {known.sentence}" in capsys.readouterr().out.splitlines()
+    assert main(["inspect", "--json", str(tmp_path / "b")]) == 0
+    assert json.loads(capsys.readouterr().out)["guarantee"]["sentence"] == known.sentence
 
 
 def test_inspect_of_a_damaged_bundle_names_the_remedy(store: Store, capsys: Any) -> None:

@@ -146,7 +146,7 @@ def test_damaged_arrays_are_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("kind", "onnx", "unknown kind 'onnx'"),
+        ("kind", "torch", "unknown kind 'torch'"),
         ("lexical", ["log_chars"], "retrain"),
         ("term_weight", -1, "term_weight"),
         ("surface_weight", "1", "surface_weight"),

@@ -14,13 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from beastmode.candidates import Candidate, Price
 from beastmode.errors import JournalError
 from beastmode.interactions import Attempt, Interaction
 from beastmode.journal import Journal
+from beastmode.policies import Greedy
 from beastmode.records import Decision, Endpoint, Needs, Request
 from beastmode.router import Router
+from beastmode.scorers import Constant
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,7 +91,7 @@ def test_begin_and_end_together_are_an_interaction(decision: Decision, tmp_path:
     assert row.predictions[0]["candidate"] == "small"
     assert "latency_ms" not in row.predictions[2], "what is unknown is left out"
     assert row.attempts == (Attempt("large", latency_ms=row.attempts[0].latency_ms),)
-    assert row.needs == {"tools": False, "json": False, "vision": False, "output_tokens": None}
+    assert row.needs == {name: getattr(Needs(), name) for name in Needs.__slots__}
 
 
 @pytest.mark.parametrize(
@@ -211,9 +215,12 @@ def test_without_prompts_no_prompt_is_written(router: Router, tmp_path: Path) ->
 
 
 def test_a_sticky_turn_logs_no_propensity(make_bundle: Any, tmp_path: Path) -> None:
-    router = Router(make_bundle(), remember_sessions=8)
-    first = router.route("x", session_id="s")
-    with Journal(tmp_path) as journal, journal.attempt(router.route("y", session_id="s")):
+    price = Price(2.0, 8.0, cache_read_per_mtok=0.2)
+    router = Router(make_bundle(candidates=(Candidate("large", price=price),), scorer=Constant(*np.ones((3, 1))),
+                                policy=Greedy(), operating_points=()), remember_sessions=8)  # fmt: skip
+    said = [{"role": "user", "content": "word " * 2000}]
+    first = router.route(said, session_id="s")
+    with Journal(tmp_path) as journal, journal.attempt(router.route([*said, *said], session_id="s")):
         pass
     begin = events(tmp_path)[0]
     assert begin["sticky_from"] == first.decision_id

@@ -189,26 +189,6 @@ def test_an_unpriced_candidate_never_wins_on_money(make_bundle: Any) -> None:
     assert free.route("x").candidate == "a"
 
 
-def test_sessions_stay_with_their_first_candidate(make_bundle: Any) -> None:
-    router = Router(make_bundle(policy=Softmax(1.0)), seed=3, remember_sessions=2)
-    first = router.route("x", session_id="s1")
-    assert first.propensity is not None
-    for _ in range(20):
-        turn = router.route("y", session_id="s1")
-        assert turn.candidate == first.candidate
-        assert turn.propensity is None
-        assert turn.sticky_from == first.decision_id
-        assert "stays with its first choice" in turn.reason
-    others = {"small", "large", "seer"} - {first.candidate}
-    moved = router.route("y", session_id="s1", allow=others)
-    assert moved.candidate in others, "what may not serve is left"
-    assert moved.propensity is not None
-    assert router.route("y", session_id="s1").candidate == moved.candidate
-    for session in ("s2", "s3"):
-        router.route("x", session_id=session)
-    assert router.route("x", session_id="s1").sticky_from is None, "the oldest session is forgotten"
-
-
 def test_without_being_asked_to_no_session_is_remembered(make_bundle: Any) -> None:
     router = Router(make_bundle(policy=Softmax(1.0)), seed=3)
     turns = [router.route("x", session_id="s") for _ in range(40)]

@@ -2,6 +2,7 @@
 
 import inspect
 import unicodedata
+from collections import Counter
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from beastmode import wordpiece
+from beastmode.lexical import words
 from beastmode.vectors import Vectors
 from beastmode.wordpiece import LIMIT, TokenVectors, WordPiece
 
@@ -108,5 +110,19 @@ def test_a_vocabulary_without_the_unknown_piece_is_refused() -> None:
 def test_the_vector_of_a_text_adds_up_its_pieces() -> None:
     table = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
     tokens = TokenVectors(WordPiece.of({"[UNK]": 0, "a": 1, "##b": 2}), Vectors.rounded(table))
-    assert tokens.embed("ab abb zz").tolist() == pytest.approx([np.sqrt(2), 2 * np.sqrt(3)], rel=1e-6)
-    assert tokens.embed("").tolist() == [0, 0]
+    assert tokens.embed("ab abb zz", ["ab", "abb", "zz"]).tolist() == pytest.approx(
+        [np.sqrt(2), 2 * np.sqrt(3)], rel=1e-6
+    )
+    assert tokens.embed("", []).tolist() == [0, 0]
+
+
+@given(st.text(alphabet=st.one_of(st.sampled_from("the a_b.,!?()\x00\n\t-supercalifragil 0189é"), st.characters())))
+@settings(max_examples=300, deadline=None)
+def test_pieces_are_counted_as_they_are_cut(text: str) -> None:
+    for limit in (3, 10, LIMIT):
+        assert dict(pieces().counts(text, words(text), limit)) == dict(Counter(pieces().ids(text, limit)))
+
+
+def test_pieces_of_documents_are_counted_as_they_are_cut() -> None:
+    for text in TEXTS:
+        assert dict(pieces().counts(text, words(text))) == dict(Counter(pieces().ids(text)))

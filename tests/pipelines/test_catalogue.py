@@ -154,3 +154,18 @@ def test_prices_to_try_hold_at_all_times(dated: Path, tmp_path: Path) -> None:
     assert second is not None
     assert first.price == Price(9, 9)
     assert second.price.per_request == 0.01, "what the file does not name stays"
+
+
+def test_region_and_cache_come_from_the_catalogue(tmp_path: Path) -> None:
+    path = tmp_path / "candidates.toml"
+    path.write_text(
+        '[[candidates]]\nname = "a"\nregion = "eu"\ncache_ttl_seconds = 3600\ncache_minimum_tokens = 4096\n'
+        '[[candidates]]\nname = "b"\n'
+    )
+    a, b = catalogue.read(path)
+    assert (a.region, a.cache_ttl_seconds, a.cache_minimum_tokens) == ("eu", 3600, 4096)
+    assert (b.region, b.cache_ttl_seconds, b.cache_minimum_tokens) == (None, 300.0, 1024)
+    assert b == Candidate("b"), "the catalogue and the bundle mean the same by what is not said"
+    path.write_text('[[candidates]]\nname = "a"\nregion = ""\n')
+    with pytest.raises(SettingsError, match="region"):
+        catalogue.read(path)

@@ -1,8 +1,10 @@
 import contextlib
 
 import numpy as np
+import pytest
 
-from pipelines.teaching import CHUNK, Remembered
+from pipelines.teaching import CHUNK, Remembered, exported, graph_file
+from tests.graphs import graph, remember
 
 
 class Counting:
@@ -67,3 +69,19 @@ def test_no_text_gives_no_rows(tmp_path) -> None:
 def test_the_memory_holds_no_prompt(tmp_path) -> None:
     Remembered("t", tmp_path, Counting).embed(["a secret canary 7731"])
     assert all(b"canary" not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_graph_exported_before_is_taken_as_it_is_and_its_words_are_remembered(tmp_path) -> None:
+    pytest.importorskip("onnx", reason="install the extra 'embeddings'")
+    pytest.importorskip("onnxruntime", reason="install the extra 'onnx'")
+    known = exported(remember(tmp_path, seed=1), 16)
+    texts = ["what is the list", "prove 2"]
+    first = known.vectors(texts)
+    assert (first == known.embed(texts)).all()
+    again = exported(tmp_path, 16)
+    assert (again.vectors(texts) == first).all()
+    assert again._session == [], "what is remembered needs no onnxruntime"
+    assert exported(tmp_path, 12).vectors(["a b c d e f g h i j k l m n o"]).shape == (1, 12)
+    assert len(list(tmp_path.glob("*.db"))) == 2, "another limit is another memory"
+    graph_file(tmp_path).write_bytes(graph(2))
+    assert (exported(tmp_path, 16).vectors(texts) != first).any(), "and so is another graph"

@@ -1,0 +1,193 @@
+"""The third tier: an answer that was given to another question of the same meaning, in the same partition."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from beastmode.cache.entry import Entry
+from beastmode.cache.partition import Partition, Question
+from beastmode.cache.vectors import Flat, Index, Vector
+from beastmode.cache.verifiers import Verifier
+from beastmode.errors import CacheError
+from beastmode.forks import renew_after_fork
+
+
+class TextEncoder(Protocol):
+    """Turns texts into vectors; the encoder of a bundle is one."""
+
+    @property
+    def embedding(self) -> slice:
+        """The columns in which nearness is measured."""
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        """Return an array of shape (texts, columns)."""
+
+
+class Match(NamedTuple):
+    """A stored question that the verifier accepted."""
+
+    key: bytes
+    cosine: float
+    score: float
+
+
+@dataclass(slots=True)
+class _Known:
+    """A question that is held."""
+
+    partition: bytes
+    text: str
+    since: float
+    askers: set[str | None]
+    confirmations: int = 0
+
+
+@dataclass(slots=True)
+class Canary:
+    """What became of the hits for which the model was asked all the same."""
+
+    asked: int = 0
+    agreed: int = 0
+
+
+class Semantic:
+    """Candidates by vector inside the partition, then the verifier. Holds questions; answers stay in the exact tiers.
+
+    The index lives in this process and knows what this process stored or was served. A new entry is in quarantine:
+    it serves other questions after `confirmations` exact hits by different askers, or at the age of
+    `quarantine_seconds`. For `canary_share` of the hits the model is asked all the same, and `agree(cached, new)` says
+    whether the two answers are one.
+    """
+
+    name = "semantic"
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        verifier: Verifier,
+        *,
+        index: Callable[[int], Index] = Flat,
+        candidates: int = 4,
+        floor: float = 0.5,
+        most: int = 100_000,
+        confirmations: int = 1,
+        quarantine_seconds: float = 600.0,
+        canary_share: float = 0.01,
+        agree: Callable[[Any, Any], bool] = lambda cached, new: bool(cached == new),
+    ) -> None:
+        """`floor` is the cosine under which no verifier is asked, `most` the questions that are held."""
+        if not 0 <= canary_share <= 1:
+            raise CacheError(f"Semantic: canary_share = {canary_share!r} must lie in [0, 1]")
+        self.canary_share = canary_share
+        self.canary = Canary()
+        self.agree = agree
+        self._encoder = encoder
+        self._verifier = verifier
+        self._index = index
+        self._candidates = candidates
+        self._floor = floor
+        self._most = most
+        self._confirmations = confirmations
+        self._quarantine_seconds = quarantine_seconds
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._partitions: dict[bytes, Index] = {}
+        self._lock = threading.Lock()
+        renew_after_fork(self)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def holds(self, partition: Partition) -> bool:
+        """Return whether any question of a partition is held."""
+        return partition.digest in self._partitions
+
+    def embed(self, text: str) -> Vector | None:
+        """Return the unit vector of a text, or None where there is nothing to compare."""
+        vector = np.asarray(self._encoder.encode((text,)), dtype=np.float32)[0, self._encoder.embedding]
+        length = float(np.sqrt(vector @ vector))
+        return vector / np.float32(length) if length > 0 else None
+
+    def match(self, question: Question, vector: Vector, now: float) -> Match | None:
+        """Return the stored question that the verifier likes best, or None where it accepts none."""
+        partition = question.partition.digest
+        with self._lock:
+            index = self._partitions.get(partition)
+            if index is None:
+                return None
+            near = [(key, cosine) for key, cosine in index.nearest(vector, self._candidates) if cosine >= self._floor]
+            held = [(key, cosine, self._known[key]) for key, cosine in near if key != question.key]
+        best: Match | None = None
+        for key, cosine, known in held:
+            # The digest is compared once more: nothing crosses a partition, whatever an index returns.
+            if known.partition != partition or not self._trusted(known, now):
+                continue
+            score = self._verifier.accepts(question.text, known.text, cosine)
+            if score >= self._verifier.threshold and (best is None or score > best.score):
+                best = Match(key, cosine, score)
+        return best
+
+    def add(self, question: Question, entry: Entry, vector: Vector | None = None) -> None:
+        """Hold a question whose answer is held; the oldest goes where there are too many."""
+        if entry.kind == "error":
+            return
+        vector = self.embed(question.text) if vector is None else vector
+        if vector is None:
+            return
+        with self._lock:
+            known = self._known.get(question.key)
+            if known is None:
+                known = _Known(question.partition.digest, question.text, entry.made, {question.asker})
+                self._known[question.key] = known
+            elif known.since < entry.made:
+                # Another answer is another matter: it has not been confirmed.
+                known.since, known.confirmations, known.askers = entry.made, 0, {question.asker}
+            if known.partition not in self._partitions:
+                self._partitions[known.partition] = self._index(len(vector))
+            self._partitions[known.partition].add(question.key, vector)
+            while len(self._known) > self._most:
+                self._forget(next(iter(self._known)))
+
+    def confirm(self, question: Question) -> bool:
+        """Note an exact hit by somebody, and return whether the question is held at all."""
+        known = self._known.get(question.key)
+        if known is None:
+            return False
+        if known.confirmations < self._confirmations:
+            with self._lock:
+                if question.asker is None or question.asker not in known.askers:
+                    known.askers.add(question.asker)
+                    known.confirmations += 1
+        return True
+
+    def remove(self, key: bytes) -> None:
+        """Forget a question."""
+        with self._lock:
+            self._forget(key)
+
+    def judge(self, cached: Any, new: Any) -> bool:
+        """Count what a canary found, and return whether the answers agree."""
+        agreed = bool(self.agree(cached, new))
+        with self._lock:
+            self.canary.asked += 1
+            self.canary.agreed += agreed
+        return agreed
+
+    def _trusted(self, known: _Known, now: float) -> bool:
+        return known.confirmations >= self._confirmations or now - known.since >= self._quarantine_seconds
+
+    def _forget(self, key: bytes) -> None:
+        known = self._known.pop(key, None)
+        if known is None:
+            return
+        index = self._partitions[known.partition]
+        index.remove(key)
+        if not len(index):
+            del self._partitions[known.partition]
+
+    def after_fork(self) -> None:
+        """Replace a lock that another thread of the parent may have held."""
+        self._lock = threading.Lock()

@@ -1,0 +1,222 @@
+"""Watch what came of a champion's decisions, and take it back where it breaks what it was promoted under."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beastmode.errors import StoreError
+from beastmode.pointer import Baseline, Pointer
+from beastmode.store import Store
+
+_LONGEST_LINE = 64 * 2**20
+METRICS = ("errors", "slow answers", "refusals")
+SLOW = 0.05
+"""The share of answers beyond the 95th percentile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A call that ended, as the journal has it."""
+
+    at: datetime
+    bundle_sha256: str
+    status: str
+    error_type: str
+    latency_ms: float | None
+
+
+class Alarm:
+    """Sequential test of "a share is at most `usual`": wealth that bets on more, valid at every look and for ever.
+
+    By Ville's inequality the wealth reaches 1 / alpha with a probability of at most alpha while each outcome's chance,
+    given what came before, is at most `usual`. A bet of size b multiplies it by 1 + b (x - usual); bets are those of
+    the likelihood ratios of shares from `usual` to 1, mixed (Waudby-Smith and Ramdas 2024, section 4). Part 1 / (k (k
+    + 1)) of the wealth enters with outcome k, so that a bundle which breaks after a good month is found as well.
+    """
+
+    def __init__(self, usual: float, alpha: float) -> None:
+        """Raise ValueError unless 0 < usual < 1 and 0 < alpha < 1."""
+        if not (0 < usual < 1 and 0 < alpha < 1):
+            raise ValueError(f"alarm: usual = {usual!r} and alpha = {alpha!r} must lie between 0 and 1")
+        self.usual = usual
+        self.alpha = alpha
+        self.n = self.hits = 0
+        odds = np.log(usual / (1 - usual)) + np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+        worse = 1 / (1 + np.exp(-odds))
+        self._hit: NDArray[np.float64] = np.log(worse / usual)
+        self._miss: NDArray[np.float64] = np.log((1 - worse) / (1 - usual))
+        self._wealth = np.full(len(worse), -np.inf)
+        """Logarithms, a bet each, of what has entered."""
+
+    def add(self, hit: bool) -> bool:
+        """Count one outcome; returns whether the share is proven above `usual`."""
+        self.n += 1
+        self.hits += hit
+        entering = -np.log(self.n * (self.n + 1.0))
+        self._wealth = np.logaddexp(self._wealth, entering) + (self._hit if hit else self._miss)
+        return self.log_wealth >= -math.log(self.alpha)
+
+    @property
+    def log_wealth(self) -> float:
+        """The logarithm of the wealth, what has not entered yet included."""
+        waiting = -np.log(self.n + 1.0)
+        return float(np.logaddexp(np.logaddexp.reduce(self._wealth) - np.log(len(self._wealth)), waiting))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much worse than the baseline is a breach: shares and milliseconds beyond which an alarm may go off."""
+
+    error_margin: float = 0.02
+    refusal_margin: float = 0.02
+    p95_ratio: float = 1.5
+    alpha: float = 0.001
+    """The chance that a bundle within its limits is ever taken back; a third for each metric."""
+
+
+_DEFAULT = Limits()
+
+
+@dataclass(slots=True)
+class Watch:
+    """The alarms of one bundle."""
+
+    baseline: Baseline
+    limits: Limits
+    alarms: tuple[Alarm, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        known, limits = self.baseline, self.limits
+        shares = (known.error_rate + limits.error_margin, SLOW, known.refusal_rate + limits.refusal_margin)
+        self.alarms = tuple(Alarm(share, limits.alpha / len(METRICS)) for share in shares)
+
+    def add(self, outcome: Outcome) -> str | None:
+        """Count an outcome; returns the breach in words, or None while there is none."""
+        refused = outcome.error_type.startswith("policy_")
+        failed = outcome.status in ("failure", "unknown") and outcome.error_type.startswith(("provider_", "router_"))
+        seen: list[bool | None] = [failed, None, refused]
+        limit = self.baseline.p95_ms * self.limits.p95_ratio
+        if outcome.status == "success" and outcome.latency_ms is not None:
+            seen[1] = outcome.latency_ms > limit
+        for name, alarm, hit in zip(METRICS, self.alarms, seen, strict=True):
+            if hit is not None and alarm.add(hit):
+                beyond = f" beyond {limit:.0f} ms" if name == METRICS[1] else ""
+                return (
+                    f"{name}{beyond}: {alarm.hits} of {alarm.n} ({alarm.hits / alarm.n:.1%}), more than the "
+                    f"{alarm.usual:.1%} allowed (always-valid, alpha {self.limits.alpha:g})"
+                )
+        return None
+
+
+class Tail:
+    """Reads a journal's folder as it grows; each ended call once."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._read: dict[str, int] = {}
+        self._begun: dict[str, dict[str, Any]] = {}
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield the calls that ended since the last time; raises StoreError where the folder is not there."""
+        if not self.path.is_dir():
+            raise StoreError(f"journal {self.path}: there is no such folder; name the one that Journal was given")
+        for file in sorted(self.path.glob("*.jsonl")):
+            with file.open("rb") as stream:
+                stream.seek(self._read.get(file.name, 0))
+                while (line := stream.readline(_LONGEST_LINE)).endswith(b"\n"):
+                    self._read[file.name] = stream.tell()
+                    outcome = self._outcome(line)
+                    if outcome is not None:
+                        yield outcome
+
+    def _outcome(self, line: bytes) -> Outcome | None:
+        try:
+            known = json.loads(line)
+            kind, native = known.get("kind"), str(known.get("decision_id"))
+            if kind == "begin" and known.get("purpose") in ("serve", "canary") and known.get("bundle_sha256"):
+                self._begun[native] = {name: known[name] for name in ("at", "bundle_sha256")}
+            begun = self._begun.pop(native, None) if kind == "end" else None
+            if begun is None or known.get("cache_tier"):
+                return None
+            latency = known.get("latency_ms")
+            return Outcome(
+                datetime.fromisoformat(begun["at"]), begun["bundle_sha256"], str(known.get("status")),
+                str(known.get("error_type") or ""), None if latency is None else float(latency),
+            )  # fmt: skip
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            # A torn or foreign line is ingest's to report; a guard goes on watching.
+            return None
+
+
+class Guard:
+    """Holds a store's champion, and its challenger, to the baseline of the champion's promotion.
+
+    A champion in breach is rolled back to the previous bundle, and marked, so that no guard returns to it; the pointer
+    is left for the registry's alias to be reconciled with. A challenger in breach is stopped. Outcomes count from the
+    promotion, or from the experiment's start.
+    """
+
+    def __init__(
+        self, store: Store, journal: str | Path, baseline: Baseline | None = None, limits: Limits = _DEFAULT
+    ) -> None:
+        self.store = store
+        self.baseline = baseline
+        self.limits = limits
+        self._tail = Tail(journal)
+        self._watches: dict[tuple[str, str], Watch] = {}
+        """By manifest and since when."""
+
+    def look(self, at: str) -> list[str]:
+        """Read what is new, act on a breach, and return what was done, in words; `at` is the moment for the pointer.
+
+        Raises StoreError where there is no champion or baseline, and where a champion in breach has nothing good to
+        go back to: it goes on serving, and a person must choose.
+        """
+        pointer = self._pointer()
+        trial = self.store.experiment()
+        roles = {pointer.manifest_sha256: ("champion", pointer.at)}
+        if trial is not None and trial.champion_sha256 == pointer.manifest_sha256:
+            roles[trial.manifest_sha256] = ("challenger", trial.start)
+        breaches: dict[str, str] = {}
+        for outcome in self._tail.outcomes():
+            role, since = roles.get(outcome.bundle_sha256, ("", ""))
+            if not role or outcome.bundle_sha256 in breaches or outcome.at < datetime.fromisoformat(since):
+                continue
+            breach = self._watch(pointer, outcome.bundle_sha256, since).add(outcome)
+            if breach is not None:
+                breaches[outcome.bundle_sha256] = breach
+        return [self._act(pointer, digest, roles[digest][0], breach, at) for digest, breach in breaches.items()]
+
+    def _pointer(self) -> Pointer:
+        pointer = self.store.champion()
+        if pointer is None:
+            raise StoreError(
+                f"{self.store.path}: no champion yet, so there is nothing to guard; promote a bundle first"
+            )
+        return pointer
+
+    def _watch(self, pointer: Pointer, digest: str, since: str) -> Watch:
+        key = (digest, since)
+        if key not in self._watches:
+            baseline = self.baseline or pointer.baseline
+            if baseline is None:
+                raise StoreError(
+                    f"{self.store.path}: the pointer has no baseline; promote with one, or state what is usual "
+                    "(--error-rate, --p95-ms, --refusal-rate)"
+                )
+            self._watches[key] = Watch(baseline, self.limits)
+        return self._watches[key]
+
+    def _act(self, pointer: Pointer, digest: str, role: str, breach: str, at: str) -> str:
+        if role == "challenger":
+            self.store.stop_experiment()
+            return f"experiment stopped: {breach}"
+        back = self.store.rollback(at, f"guard: {breach}", breach_of=digest)
+        return f"rolled back from {pointer.bundle} to {back.bundle}: {breach}"

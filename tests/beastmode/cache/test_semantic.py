@@ -1,0 +1,216 @@
+"""Answers to other questions of the same meaning, with a static encoder fitted on a handful of texts."""
+
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from beastmode.cache import Cache, CacheSettings, Cosine, Flat, Memory, Partition, Question, Semantic
+from beastmode.encoding import Encoder
+from beastmode.errors import CacheError
+from models.encoders import EncoderSettings, fit
+from tests.beastmode.cache.parts import Dial, Model
+
+SUBJECTS = ("password", "invoice", "refund", "delivery", "account", "subscription", "address", "receipt", "order")
+TEXTS = [
+    f"{how} my {subject}{end}"
+    for subject in SUBJECTS
+    for how in ("How do I change", "Please cancel", "Where can I find", "I want to see")
+    for end in ("?", " please", " today", "")
+]
+
+
+def bare(text: str) -> set[str]:
+    return set(text.lower().replace("?", "").split()) - {"please", "today"}
+
+
+class Alike:
+    """A verifier that accepts what has the same words but for those that carry no meaning."""
+
+    threshold = 0.9
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def accepts(self, question: str, stored_question: str, cosine: float) -> float:
+        self.asked.append((question, stored_question))
+        return float(bare(question) == bare(stored_question))
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    texts = TEXTS * 3
+    return fit(texts, [str(number) for number in range(len(texts))], EncoderSettings(), seed=0)
+
+
+def caches(encoder: Encoder, dial: Dial, **known: Any) -> tuple[Cache, Semantic]:
+    semantic = Semantic(encoder, Alike(), **{"quarantine_seconds": 60, "canary_share": 0.0, **known})
+    return Cache([Memory(), semantic], CacheSettings(ttl_seconds=1000, jitter=0), seed=0, **dial.clocks()), semantic
+
+
+ASKED, OTHER = "How do I change my password?", "How do I change my password please"
+
+
+def test_another_wording_is_served_within_the_partition_only(encoder: Encoder, dial: Dial, model: Model) -> None:
+    cache, _ = caches(encoder, dial, quarantine_seconds=0)
+    cache.fetch(ASKED, model, model="m")
+    answer = cache.fetch(OTHER, model, model="m")
+    assert (answer.tier, answer.value, answer.question, answer.score) == ("semantic", f"{ASKED} #1", ASKED, 1.0)
+    for scope in ({"model": "m2"}, {"model": "m", "tenant": "t"}, {"model": "m", "parameters": {"temperature": 1}}):
+        assert not cache.fetch(OTHER, model, **scope).hit
+    assert cache.get("How do I change my address?", model="m") is None
+
+
+def test_the_best_candidate_counts_not_the_nearest(encoder: Encoder, dial: Dial) -> None:
+    cache, semantic = caches(encoder, dial, quarantine_seconds=0, candidates=8, floor=0.0)
+    for text in ("How do I change my invoice?", ASKED, "Please cancel my password?"):
+        cache.put(text, text, model="m")
+    answer = cache.get("how do i change my password today", model="m")
+    assert answer is not None
+    assert answer.value == ASKED
+    assert len(semantic._verifier.asked) == 3  # type: ignore[attr-defined]
+
+
+def test_a_new_entry_is_in_quarantine_until_others_confirm_it_or_it_is_old(encoder: Encoder, dial: Dial) -> None:
+    cache, _ = caches(encoder, dial, confirmations=2)
+
+    def ask(text: str, unit: str) -> Any:
+        return cache.get(text, model="m", unit=unit)
+
+    cache.put(ASKED, "a", model="m", unit="author")
+    assert ask(OTHER, "x") is None
+    for unit in ("author", "one", "one", "author"):
+        assert ask(ASKED, unit) is not None
+    assert ask(OTHER, "x") is None, "the author and one other are not two others"
+    ask(ASKED, "two")
+    assert ask(OTHER, "x") is not None
+    cache.put("Please cancel my order", "b", model="m", unit="author")
+    assert ask("please cancel my order today", "x") is None
+    dial.pass_(61)
+    assert ask("please cancel my order today", "x") is not None
+
+
+def test_another_answer_to_the_same_question_begins_quarantine_anew(encoder: Encoder, dial: Dial) -> None:
+    cache, _ = caches(encoder, dial, confirmations=1)
+    cache.put(ASKED, "a", model="m", unit="author")
+    cache.get(ASKED, model="m", unit="other")
+    assert cache.get(OTHER, model="m") is not None
+    dial.pass_(1)
+    cache.put(ASKED, "poison", model="m", unit="author")
+    assert cache.get(OTHER, model="m") is None
+
+
+def test_what_died_or_was_invalidated_is_not_served_and_leaves_the_index(encoder: Encoder, dial: Dial) -> None:
+    cache, semantic = caches(encoder, dial, quarantine_seconds=0)
+    cache.put(ASKED, "a", model="m", ttl_seconds=10)
+    cache.put("Please cancel my order", "b", model="m", tags=("orders",))
+    dial.pass_(11)
+    assert cache.get(OTHER, model="m") is None
+    cache.invalidate(tag="orders")
+    assert cache.get("please cancel my order today", model="m") is None
+    assert len(semantic) == 0
+
+
+def test_a_share_of_the_hits_asks_the_model_all_the_same(encoder: Encoder, dial: Dial, model: Model) -> None:
+    cache, semantic = caches(
+        encoder,
+        dial,
+        quarantine_seconds=0,
+        canary_share=0.25,
+        agree=lambda old, new: old.split()[:6] == new.split()[:6],
+    )
+    cache.fetch(ASKED, model, model="m")
+    asked = [cache.fetch(f"{ASKED.lower()[:-1]}{' please' * number}", model, model="m").hit for number in range(200)]
+    assert 25 < semantic.canary.asked < 80
+    assert asked.count(False) == semantic.canary.asked == len(model.calls) - 1
+    assert 0 < semantic.canary.agreed <= semantic.canary.asked
+
+
+def test_the_oldest_questions_go_where_there_are_too_many(encoder: Encoder, dial: Dial) -> None:
+    cache, semantic = caches(encoder, dial, most=10, quarantine_seconds=0)
+    for text in TEXTS[:30]:
+        cache.put(text, "a", model="m")
+    assert len(semantic) == 10
+    assert len(semantic._partitions[cache.question("q", model="m").partition.digest]) == 10
+
+
+def test_threads_and_nonsense_do_not_disturb_it(encoder: Encoder, dial: Dial) -> None:
+    cache, semantic = caches(encoder, dial, most=40, quarantine_seconds=0)
+    wrong: list[Any] = []
+
+    def work(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(80):
+            text = TEXTS[rng.integers(len(TEXTS))]
+            cache.put(text, text, model="m", tenant=str(seed % 2))
+            found = cache.get(text.lower(), model="m", tenant=str(seed % 2))
+            if found is not None and bare(found.value) != bare(text):
+                wrong.append(found)
+        cache.get("", model="m")
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(semantic) == 40
+
+
+class Leaky(Flat):
+    """An index that returns what it holds, and what it does not."""
+
+    everything: ClassVar[dict[bytes, np.ndarray[Any, Any]]] = {}
+
+    def add(self, key: bytes, vector: Any) -> None:
+        super().add(key, vector)
+        self.everything[key] = vector
+
+    def nearest(self, vector: Any, most: int) -> list[tuple[bytes, float]]:
+        return [(key, 1.0) for key in self.everything]
+
+
+def test_nothing_crosses_a_partition_even_where_an_index_leaks(encoder: Encoder, dial: Dial) -> None:
+    cache, _ = caches(encoder, dial, quarantine_seconds=0, index=Leaky, candidates=100)
+    cache.put(ASKED, "alice's", model="m", tenant="alice")
+    cache.put("Please cancel my order", "bob's", model="m", tenant="bob")
+    assert cache.get(OTHER, model="m", tenant="bob") is None
+    assert cache.get(OTHER, model="m", tenant="alice") is not None
+
+
+def test_a_verifier_s_doubt_counts_against_the_candidates(
+    encoder: Encoder, dial: Dial, model: Model, make_bundle: Callable[..., Any]
+) -> None:
+    from beastmode import Router
+
+    class Doubtful(Alike):
+        threshold = 0.2
+
+        def accepts(self, question: str, stored_question: str, cosine: float) -> float:
+            return 0.3 * super().accepts(question, stored_question, cosine)
+
+    semantic = Semantic(encoder, Doubtful(), quarantine_seconds=0, canary_share=0)
+    cache = Cache([Memory(), semantic], router=Router(make_bundle(), 0), **dial.clocks())
+    cache.fetch(ASKED, model)
+    assert not cache.fetch(OTHER, model).hit
+
+
+@pytest.mark.parametrize("known", [{"canary_share": 1.5}])
+def test_settings_that_make_no_sense_are_refused(encoder: Encoder, known: dict[str, Any]) -> None:
+    with pytest.raises(CacheError, match=r"canary_share = 1\.5"):
+        Semantic(encoder, Cosine(), **known)
+    with pytest.raises(CacheError, match="threshold = 0"):
+        Cosine(0.0)
+    with pytest.raises(CacheError, match="Semantic as the last"):
+        Cache([Semantic(encoder, Cosine()), Memory()])
+
+
+def test_a_question_taken_alone_is_matched_too(encoder: Encoder, dial: Dial) -> None:
+    cache, _ = caches(encoder, dial, quarantine_seconds=0)
+    partition = Partition("m")
+    cache.put(Question(partition, ASKED), "a")
+    found = cache.get(Question(partition, OTHER))
+    assert found is not None
+    assert found.tier == "semantic"
