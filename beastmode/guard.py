@@ -109,8 +109,8 @@ class Watch:
             if hit is not None and alarm.add(hit):
                 beyond = f" beyond {limit:.0f} ms" if name == METRICS[1] else ""
                 return (
-                    f"{name}{beyond}: {alarm.hits} of {alarm.n} ({alarm.hits / alarm.n:.1%}), more than the "
-                    f"{alarm.usual:.1%} allowed (always-valid, alpha {self.limits.alpha:g})"
+                    f"{name}{beyond}: {alarm.hits} of {alarm.n} so far ({alarm.hits / alarm.n:.1%}), lately more than "
+                    f"the {alarm.usual:.1%} allowed (always-valid, alpha {self.limits.alpha:g})"
                 )
         return None
 

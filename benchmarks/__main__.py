@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from importlib import import_module
 
 COMMANDS = {
+    "coldstart": "benchmarks.coldstart",
     "crash": "benchmarks.crash",
     "decision": "benchmarks.decision",
     "estimators": "benchmarks.estimators",
+    "eviction": "benchmarks.eviction",
     "experiments": "benchmarks.experiments",
     "follower": "benchmarks.follower",
     "forecast": "benchmarks.forecast",
+    "frontier": "benchmarks.frontier",
     "fuzz": "benchmarks.fuzz",
     "gate": "benchmarks.gate",
     "growth": "benchmarks.growth",
@@ -18,11 +21,14 @@ COMMANDS = {
     "improve": "benchmarks.improve",
     "ingest": "benchmarks.ingest",
     "loader": "benchmarks.loader",
+    "logs": "benchmarks.logs",
     "peers": "benchmarks.peers",
     "probes": "benchmarks.probes",
     "selector": "benchmarks.selector",
+    "semantic": "benchmarks.semantic",
     "tiers": "benchmarks.tiers",
     "usage": "benchmarks.usage",
+    "warmer": "benchmarks.warmer",
 }
 """Each module has `main(arguments) -> exit status`; it is imported when it is called for."""
 

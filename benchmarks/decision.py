@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     each = [measure(source, options.decisions, options.processes) for source in options.bundle]
     found: dict[str, Any] = each[0] if len(each) == 1 else {"bundles": each}
     if options.rows:
-        found["bytes_by_rows"] = {str(rows): bundle_bytes(rows) for rows in options.rows}
+        found["bytes_by_rows"] = {str(rows): _weight(rows) for rows in options.rows}
     text = json.dumps(found, indent=1)
     if options.json is not None:
         options.json.write_text(text + "\n", encoding="utf-8")
@@ -176,8 +176,15 @@ def _batches(bundle: Any, prompts: Sequence[str]) -> int:
     return round(256_000 / quantile(timed(lambda: bundle.probabilities(texts), times), 0.5))
 
 
-def bundle_bytes(rows: int) -> int:
-    """Return the bytes of the bundle that so many synthetic requests train, every candidate known for each.
+def _weight(rows: int) -> dict[str, int]:
+    """Return the bytes of the whole bundle that so many requests train, and those of its tables."""
+    files = bundle_files(rows)
+    parts = {name: len(files[f"{name}.npz"]) for name in ("encoder", "scorer")}
+    return {"bundle_bytes": sum(map(len, files.values())), **parts}
+
+
+def bundle_files(rows: int, **learning: int) -> dict[str, bytes]:
+    """Return the files of the bundle that so many synthetic requests train, every candidate known for each.
 
     Nothing is tuned: what is tried weighs nothing. The encoder has no teacher; one adds the same table to any bundle.
     """
@@ -187,11 +194,10 @@ def bundle_bytes(rows: int) -> int:
     from models.fitted import Learning
 
     table, _ = outcomes(SyntheticSettings(prompts=rows), 0)
-    settings = recipes.Settings(learning=Learning(trials=0))
+    settings = recipes.Settings(learning=Learning(trials=0, **learning))
     candidates = [candidate for candidate, _, _ in CANDIDATES]
     trained = recipes.train(table, settings, 0, candidates=candidates, objective=Objective())
-    made = exporting.bundle(trained, name="b", created="", training={}, evaluation={})
-    return sum(map(len, made.files().values()))
+    return exporting.bundle(trained, name="b", created="", training={}, evaluation={}).files()
 
 
 def imports(source: str, processes: int, matmul_ms: float) -> dict[str, float]:

@@ -27,13 +27,13 @@ class RedisServer:
              *self._options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        for _ in range(1000):
+        for _ in range(6000):
             with socket.socket() as trial:
                 if trial.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.01)
         self.kill()
-        raise RuntimeError("redis-server did not begin to listen within ten seconds")
+        raise RuntimeError("redis-server did not begin to listen within a minute")
 
     def kill(self) -> None:
         """End it as a crash would."""

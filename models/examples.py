@@ -10,6 +10,7 @@ from beastmode.candidates import Candidate
 from beastmode.objective import Objective
 from beastmode.pricing import Rates
 from features.table import Table
+from models.probing_beliefs import Features, completed
 from models.values import best
 
 Floats = NDArray[np.float64]
@@ -42,6 +43,11 @@ class Examples:
     judged: NDArray[np.bool_]
     """(n,) Every active candidate's outcome is known: quality is learned and policies are valued on these rows. What
     a logging policy chose to serve is confounded with the request, and is left to the fits of length and latency."""
+    taught: NDArray[np.bool_]
+    """(n,) Rows that teach quality: the judged ones, and those that two active candidates or more were asked."""
+    filled: Floats
+    """(n, m) What the others' answers say of the gaps in taught rows, NaN elsewhere. It is for learners alone:
+    no mean, no policy, no calibration and no gate may rest on it."""
     mean: Floats
     """(m,) Each candidate's mean quality; of judged rows where there are enough, a low guess where hardly observed."""
     cost: Floats
@@ -66,9 +72,11 @@ class Examples:
 
     @property
     def excess(self) -> Floats:
-        """Quality minus the candidate's mean, (n, m); zero where it was not observed or the candidate is not active."""
-        known = np.isfinite(self.table.quality) & self.active
-        return np.where(known, np.nan_to_num(self.table.quality) - self.mean, 0.0)
+        """Quality, or what gaps are filled with, minus the candidate's mean, (n, m); zero where neither is known or the
+        candidate is not active."""
+        quality = np.where(np.isnan(self.table.quality), self.filled, self.table.quality)
+        known = np.isfinite(quality) & self.active
+        return np.where(known, np.nan_to_num(quality) - self.mean, 0.0)
 
 
 def examples(
@@ -99,6 +107,8 @@ def examples(
     judged = np.asarray(judged & active.any())
     mean = _mean_quality(table, active, judged)
     incumbent = _incumbent(table, objective, cost, mean, active, judged)
+    fold = deal(table, folds, seed)
+    taught = judged | (observed[:, active].sum(axis=1) > 1)
     return Examples(
         table=table,
         rates=rates,
@@ -106,9 +116,11 @@ def examples(
         encoding=encoding,
         names=names,
         embedding=embedding,
-        fold=deal(table, folds, seed),
+        fold=fold,
         active=active,
         judged=judged,
+        taught=taught,
+        filled=_filled(table.quality, encoding[:, embedding], taught, active, mean, fold),
         mean=mean,
         cost=cost,
         realised=realised,
@@ -125,6 +137,30 @@ def deal(table: Table, folds: int, seed: int) -> NDArray[np.int64]:
     _, group = np.unique(group, return_inverse=True)
     order = np.random.default_rng(seed).permutation(group.max(initial=0) + 1)
     return np.asarray(order[group] % folds, dtype=np.int64)
+
+
+def _filled(
+    quality: Floats,
+    unit: NDArray[np.float32],
+    taught: NDArray[np.bool_],
+    active: NDArray[np.bool_],
+    mean: Floats,
+    fold: NDArray[np.int64],
+) -> Floats:
+    """Return what the gaps of taught rows are filled with, (n, m); NaN elsewhere.
+
+    Each fold's gaps are filled by that fold alone: learners of the other folds' words then know nothing of its
+    outcomes, by whatever way.
+    """
+    filled = np.full(quality.shape, np.nan)
+    gaps = taught & np.isnan(quality[:, active]).any(axis=1)
+    if not gaps.any():
+        return filled
+    features = Features.of(unit[taught])(unit)
+    for one in np.unique(fold[gaps]):
+        rows = np.flatnonzero(taught & (fold == one))
+        filled[np.ix_(rows, active)] = completed(features[rows], quality[np.ix_(rows, active)], mean[active])
+    return np.where(np.isnan(quality), filled, np.nan)
 
 
 def _mean_quality(table: Table, active: NDArray[np.bool_], judged: NDArray[np.bool_]) -> Floats:

@@ -56,7 +56,7 @@ class ForestFit:
 def fit_forests(
     known: Examples, near: Floats, ridge: Floats, settings: Learning, seed: int, load: Floats | None = None
 ) -> ForestFit:
-    """Fit on the judged rows, and lengths on every row that tells of them; `near` and `ridge` are out of fold, (n, m).
+    """Fit on the taught rows, and lengths on every row that tells of them; `near` and `ridge` are out of fold, (n, m).
 
     The factors are the mean over active candidates, and the directions in which neighbours' words differ most, unless
     `load` (m, factors) names others.
@@ -67,7 +67,7 @@ def fit_forests(
     inputs = forest_features(known.encoding, (near, ridge), projection(load))
     excess = known.excess
     targets = list((excess @ load / (load**2).sum(axis=0)).T)
-    boosters, said = _fit_all(known, inputs, targets, known.judged, settings, seed)
+    boosters, said = _fit_all(known, inputs, targets, known.taught, settings, seed)
     lengths, lent = length_factors(known.table.output_tokens, settings.rank)
     spoken: list[Floats] = []
     for target in lengths.T:

@@ -106,18 +106,19 @@ def fit(features: Floats, quality: Floats) -> Beliefs:
     return max((_posterior(told, pull, spread, (m, p)) for spread in SPREADS), key=lambda found: found[0])[1]
 
 
-def completed(features: Floats, quality: Floats) -> Floats:
+def completed(features: Floats, quality: Floats, centre: Floats | float = 0.5) -> Floats:
     """Return qualities (n, m) whose gaps are filled where two candidates or more answered: what the others say of them.
 
     A gap becomes its expectation given the text and the answers of the same request, in [0, 1]. It is for learners that
-    need whole rows. Filled cells are no evidence: they must value no policy.
+    need whole rows. Filled cells are no evidence: they must value no policy. `centre`, one for all or (m,), is what a
+    candidate's mean is held to.
     """
     seen = np.isfinite(quality)
     rows = np.flatnonzero((seen.sum(axis=1) > 1) & ~seen.all(axis=1))
     if not len(rows):
         return quality
-    beliefs = fit(features, quality)
-    expected = beliefs.quality(features[rows])
+    beliefs = fit(features, quality - centre + 0.5)
+    expected = beliefs.quality(features[rows]) + centre - 0.5
     spread = beliefs.covariances(features[rows]) + noise(quality.shape[1])
     filled = quality.copy()
     for place, row in enumerate(rows.tolist()):

@@ -39,7 +39,7 @@ class Condensed:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Prototypes of all judged requests, and for each fold those of the other folds."""
+    """Prototypes of all taught requests, and for each fold those of the other folds."""
 
     known: Examples
     every: Condensed
@@ -47,17 +47,17 @@ class Memory:
 
     @property
     def whole(self) -> Prototypes:
-        """The prototypes of all judged requests."""
+        """The prototypes of all taught requests."""
         return self.every.prototypes
 
     @classmethod
     def of(cls, known: Examples, most: int, seed: int) -> "Memory | None":
         """Condense the examples to at most `most` prototypes; None where too few stand outside some fold."""
-        groups = min(most, max(1, int(known.judged.sum()) // TYPICAL))
-        whole = condense(known, known.judged, groups, seed)
+        groups = min(most, max(1, int(known.taught.sum()) // TYPICAL))
+        whole = condense(known, known.taught, groups, seed)
         without = []
         for fold in range(known.folds):
-            others = condense(known, known.judged & (known.fold != fold), groups, seed)
+            others = condense(known, known.taught & (known.fold != fold), groups, seed)
             if others is None:
                 return None
             without.append(others)

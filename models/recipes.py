@@ -16,7 +16,7 @@ from beastmode.policies import Greedy, Policy
 from beastmode.scoring import Scorer
 from beastmode.transformer import Transformer
 from features.table import Table
-from models import encoders
+from models import encoders, logged
 from models.encoders import EncoderSettings, Teacher
 from models.examples import Examples, examples
 from models.fitted import Fitted, Judge, Learning
@@ -113,10 +113,17 @@ def train(
     baseline = SELECTORS["neighbours"](known, settings.learning, seed, None)
     say(settings.selector, 0.5)
     fitted = SELECTORS[settings.selector](known, settings.learning, seed, study)
+    fitted = logged.learn(known, fitted, settings.learning.caution)
     say("operating points", 0.95)
     judge = Judge.of(known, fitted.out_of_fold.amounts, settings.learning.caution)
     margin, _ = judge.margin(fitted.out_of_fold.quality[judge.rows])
     won = _earned(known, fitted, judge)
+    single = judge.realised[: len(won), known.incumbent]
+    stated = Gain.of(won - single)
+    # The margin was picked among many, so its own bound flatters it: what it earns across folds must be above zero too.
+    proven = margin < NEVER and stated.lower(judge.caution) > 0
+    if not proven:
+        margin, won = NEVER, single
     rehearsal = _rehearsal(known, fitted)
     trades = _trades(rehearsal, settings, margin)
     report = {
@@ -125,6 +132,7 @@ def train(
         "best_single": table.candidates[known.incumbent],
         "routes": margin < NEVER,
         "margin": margin if margin < NEVER else None,
+        "unproven": None if proven else {"gain": stated.mean, "gain_se": stated.se},
         "judged": len(judge.rows),
         "candidates": [asdict(candidate) for candidate in catalogue],
         "fit": {name: value for name, value in fitted.report.items() if name not in _LIFTED},
@@ -150,7 +158,7 @@ def train(
     )
 
 
-_LIFTED = ("trials", "feature_importance")
+_LIFTED = ("trials", "feature_importance", "newcomers")
 """What a selector reports that has its own place."""
 
 
@@ -168,9 +176,9 @@ def _rehearsal(known: Examples, fitted: Fitted) -> Rehearsal:
     expected_cost = known.rates.cost_usd(known.table.expected_tokens, said.output_tokens)
     cost = np.where(np.isfinite(known.cost), known.cost, expected_cost)
     rows = np.flatnonzero(known.judged & np.isfinite(cost).all(axis=1) & np.isfinite(expected_cost).all(axis=1))
-    return Rehearsal(
-        known.table.quality[rows], cost[rows], said.quality[rows], expected_cost[rows], said.latency_ms[rows]
-    )
+    # A newcomer's outcome is unknown on most of these requests: no policy is rehearsed that would choose it.
+    quality = np.where(known.active, said.quality[rows], np.nan)
+    return Rehearsal(known.table.quality[rows], cost[rows], quality, expected_cost[rows], said.latency_ms[rows])
 
 
 def _trades(rehearsal: Rehearsal, settings: Settings, margin: float) -> tuple[Trade, ...]:

@@ -31,14 +31,14 @@ class RidgeFit:
 
 
 def fit_ridge(known: Examples, prototypes: Prototypes, penalties: Sequence[float] = PENALTIES) -> RidgeFit:
-    """Fit on the judged rows.
+    """Fit on the taught rows; the penalty is chosen on the judged ones.
 
     The prototypes' places are those of all rows, for every fold: they hold no outcome, so nothing leaks by them but
     where requests lie.
     """
     features = _features(known, prototypes)
     excess = known.excess
-    inside = [known.judged & (known.fold == fold) for fold in range(known.folds)]
+    inside = [known.taught & (known.fold == fold) for fold in range(known.folds)]
     grams = [features[rows].T @ features[rows] for rows in inside]
     moments = [features[rows].T @ excess[rows] for rows in inside]
     gram, moment = sum(grams), sum(moments)

@@ -104,11 +104,11 @@ class Workbench:
         """Return the qualities promised out of fold, (n, m)."""
         return np.clip(combine(self.words, mix, self.known.mean), 0.0, 1.0)
 
-    def scorer(self, mix: Floats, usage: Usage) -> Blend:
-        """Return the blend to serve."""
+    def scorer(self, mix: Floats, mean: Floats, usage: Usage) -> Blend:
+        """Return the blend to serve; `mean` (m,) is what the mix adds to."""
         near, factors = self.near, self.forests.factors()
         blend = Blend(
-            near.prototypes, near.kernel, near.taste, self.ridge.ridge, factors, mix, self.known.mean, usage
+            near.prototypes, near.kernel, near.taste, self.ridge.ridge, factors, mix, mean, usage
         )  # fmt: skip
         # As it comes back from a bundle, so that what is reported is what is served.
         return Blend.from_parts(blend.parts())

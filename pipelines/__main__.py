@@ -20,6 +20,10 @@ FLOW_HELP = {
     "replay": "write a world's log and feedback, to be ingested like any other",
     "improve": "one turn of the loop: ingest, train, compare, promote what is proven better",
     "probe": "ask chosen requests of chosen candidates, under a budget, and score the answers",
+    "advance": "judge the challenger that is tried on traffic; move it to its next stage, or stop it",
+    "monitor": "re-check the champion on fresh interactions; where something changed, improve",
+    "train-warmer": "play the tournament of warmers on logged demand, tune the cache, serve the winner",
+    "warm": "fetch the answers that will be asked for, under a budget, through the router into the cache",
     "costs": "account for what was spent, check the logged costs against ours, forecast, and watch the budgets",
 }
 OTHER_HELP = {
@@ -69,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
                              help="override one setting, as in split.test_share=0.2")  # fmt: skip
         if name in ("compare", "promote"):
             command.add_argument("--run", metavar="ID", help="MLflow run of the challenger; the latest by default")
-        if name == "ingest":
-            command.add_argument("--dry-run", action="store_true", help="say what would be read, and write nothing")
+        if name in ("ingest", "warm"):
+            command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
         if name == "probe":
             command.add_argument("--plan-only", action="store_true", help="say what would be asked, and ask nothing")
         if name == "promote":

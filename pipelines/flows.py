@@ -1,5 +1,6 @@
 """The steps as Prefect flows: thin wrappers that add retries, artifacts and a place in a schedule."""
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +16,20 @@ from pipelines.compare import Compared, compare, recall
 from pipelines.context import Context
 from pipelines.costs import Costs, costs
 from pipelines.ingest import LossReport
+from pipelines.monitor import Monitored, monitor
 from pipelines.probe import Probed, probe
 from pipelines.progress import stages
 from pipelines.promote import Promotion
 from pipelines.settings import load
 from pipelines.spreading import over
+from pipelines.stages import Advance, advance
 from pipelines.train import Training
+from pipelines.train_warmer import Trained, train_warmer
+from pipelines.warm import Warmed, warm
 
 T = TypeVar("T")
 
-RETRIES = {"replay": 1, "ingest": 2, "reconcile": 3, "champion": 2, "promote": 3}
+RETRIES = {"replay": 1, "ingest": 2, "reconcile": 3, "champion": 2, "promote": 3, "advance": 2}
 """Steps that meet the outside (a lake that another run writes, a tracking server), and how often each is retried."""
 
 
@@ -153,6 +158,53 @@ def probe_flow(config: str = "default", overrides: Sequence[str] = (), plan_only
     return probed
 
 
+@flow(name="advance", log_prints=False)
+def advance_flow(config: str = "default", overrides: Sequence[str] = ()) -> Advance:
+    """Judge the challenger that is tried on traffic, and move it to its next stage, or stop it."""
+    context, at = _open(config, overrides)
+    moved = step("advance", lambda: advance(context, at))
+    for line in moved.mended:
+        get_run_logger().warning("mended: %s", line)
+    get_run_logger().info("%s %s %s", moved.verdict, moved.reason, moved.done)
+    _tell("stage", f"{moved.done}\n\n{moved.report.markdown if moved.report is not None else moved.reason}")
+    if moved.promotion is not None:
+        _tell_service(moved.promotion)
+    return moved
+
+
+@flow(name="monitor", log_prints=False)
+def monitor_flow(config: str = "default", overrides: Sequence[str] = ()) -> Monitored:
+    """Re-check the champion on fresh interactions; where something changed and `monitor.retrain` is set, improve."""
+    context, at = _open(config, overrides)
+    _reconcile(context)
+    found = step("monitor", lambda: monitor(context, at))
+    get_run_logger().log(logging.WARNING if found.retrain else logging.INFO, "%s", found.reason)
+    _tell("monitor", found.report.markdown if found.report is not None else found.reason)
+    if found.retrain is not None and context.settings.monitor.retrain:
+        improve_flow(config, overrides)
+    return found
+
+
+@flow(name="train-warmer", log_prints=False)
+def train_warmer_flow(config: str = "default", overrides: Sequence[str] = ()) -> Trained:
+    """Play the tournament of warmers on logged demand, tune the cache, and put the winner into service."""
+    context, at = _open(config, overrides)
+    with stages("train-warmer") as show:
+        trained = step("train-warmer", lambda: train_warmer(context, at, show))
+    _tell("warmer", "\n".join(f"- {line}" for line in trained.lines()))
+    return trained
+
+
+@flow(name="warm", log_prints=False)
+def warm_flow(config: str = "default", overrides: Sequence[str] = (), dry_run: bool = False) -> Warmed:
+    """Fetch the answers that will be asked for, under the budget; a dry run prints the plan with its cost."""
+    context, at = _open(config, overrides)
+    # One attempt, as for probes: it goes on by itself, and money is nothing to repeat without being asked.
+    warmed = step("warm", lambda: warm(context, at, dry_run=dry_run))
+    _tell("warm", "\n".join(f"- {line}" for line in warmed.lines()))
+    return warmed
+
+
 def _replay(context: Context) -> tuple[str, ...]:
     lines = step("replay", lambda: logs.replay(context))
     _tell("replay", "\n".join(f"- {line}" for line in lines))
@@ -198,5 +250,9 @@ FLOWS: dict[str, Any] = {
     "improve": improve_flow,
     "costs": costs_flow,
     "probe": probe_flow,
+    "train-warmer": train_warmer_flow,
+    "warm": warm_flow,
+    "advance": advance_flow,
+    "monitor": monitor_flow,
 }
 """What can be run by name and scheduled."""

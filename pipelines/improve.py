@@ -15,6 +15,7 @@ from pipelines.promote import Promotion, PromotionError, promote, reconcile
 from pipelines.tracking import BUNDLE, moment
 from pipelines.train import Training, train_selector
 from pipelines.tuning import study
+from pipelines.usual import usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Improvement:
     training: Training
     compared: Compared
     promotion: Promotion | None
-    """None where the verdict was hold or reject."""
+    """None where the verdict was hold or reject, and where challengers are tried on traffic first."""
     first: Promotion | None = None
     """The best single candidate's bundle, where nothing was in service before."""
 
@@ -53,17 +54,23 @@ def champion_or_first(context: Context, training: Training, at: datetime) -> tup
     if context.store.champion() is not None:
         return context.store.load_champion(), None
     reason = f"Nothing was in service: every request goes to {training.best_single}, the best single candidate."
-    promotion = promote(training.first, context.store, context.tracker, context.model, at=at, reason=reason)
+    promotion = promote(
+        training.first, context.store, context.tracker, context.model, at=at, reason=reason, baseline=usual(context, at)
+    )
     return training.first, promotion
 
 
 def decide(context: Context, compared: Compared, at: datetime) -> Promotion | None:
-    """Promote a judged challenger where the verdict says so; else leave what serves as it is."""
-    if compared.judgement.verdict != "promote":
+    """Promote a judged challenger where the verdict says so; else leave what serves as it is.
+
+    With [stages] it is left too: the challenger is a candidate then, whom `advance` tries on traffic.
+    """
+    if context.settings.stages is not None or compared.judgement.verdict != "promote":
         return None
     promotion = promote(
-        compared.bundle, context.store, context.tracker, context.model, at=at, reason=compared.judgement.reason
-    )
+        compared.bundle, context.store, context.tracker, context.model, at=at, reason=compared.judgement.reason,
+        baseline=usual(context, at),
+    )  # fmt: skip
     version = promotion.pointer.registry.version if promotion.pointer.registry else "none"
     run = context.tracker.of(compared.run_id)
     run.tag({"model_version": version})
@@ -114,4 +121,6 @@ def promote_run(context: Context, run_id: str | None, at: datetime, *, force: bo
     with tempfile.TemporaryDirectory() as folder:
         bundle = Bundle.read(run.download(BUNDLE, Path(folder)), tags["bundle_sha256"])
     why = f"Forced, against the verdict {verdict!r}. {reason}" if force and verdict != "promote" else reason
-    return promote(bundle, context.store, context.tracker, context.model, at=at, reason=why)
+    return promote(
+        bundle, context.store, context.tracker, context.model, at=at, reason=why, baseline=usual(context, at)
+    )

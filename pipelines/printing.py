@@ -8,10 +8,14 @@ from pipelines.compare import Compared
 from pipelines.costs import Costs
 from pipelines.improve import Improvement
 from pipelines.ingest import LossReport
+from pipelines.monitor import Monitored
 from pipelines.probe import Probed
 from pipelines.promote import Promotion
 from pipelines.settings import Settings
+from pipelines.stages import Advance
 from pipelines.train import Training
+from pipelines.train_warmer import Trained
+from pipelines.warm import Warmed
 from pipelines.workspace import Workspace
 
 EXAMPLE = "Write a function that merges two sorted lists, and say what its complexity is."
@@ -19,7 +23,7 @@ EXAMPLE = "Write a function that merges two sorted lists, and say what its compl
 
 def told(flow: str, result: Any, settings: Settings) -> Iterator[str]:
     """Yield the lines that a flow's result is worth."""
-    if isinstance(result, LossReport | Probed):
+    if isinstance(result, LossReport | Probed | Advance | Monitored | Trained | Warmed):
         yield from result.lines()
     elif isinstance(result, Training):
         yield f"trained {result.bundle.name} on {result.train_rows:,} requests; MLflow run {result.run_id}"
@@ -39,6 +43,8 @@ def told(flow: str, result: Any, settings: Settings) -> Iterator[str]:
             yield from _service(result.promotion, settings)
         else:
             yield "what serves stays as it is"
+        if settings.stages is not None:
+            yield f"to try it on traffic: python -m pipelines advance --config {settings.name}"
     else:
         yield from result
 

@@ -46,6 +46,8 @@ class Answer:
     text: str
     usage: Mapping[str, Any] | None
     model: str | None
+    whole: Mapping[str, Any] = field(default_factory=dict)
+    """The chat completion as the provider sent it."""
 
 
 def send(
@@ -89,16 +91,22 @@ class Caller:
             return f"the variable {candidate.api_key_env} is not set; export the key"
         return None
 
-    def chat(self, candidate: Candidate, messages: Sequence[Message]) -> Answer:
-        """Return the candidate's answer; raises CallError, BadAnswer or what the socket raises."""
+    def chat(
+        self, candidate: Candidate, messages: Sequence[Message], parameters: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """Return the candidate's answer; raises CallError, BadAnswer or what the socket raises.
+
+        `parameters` (temperature and its like) are sent along.
+        """
         key = None if candidate.api_key_env is None else self.environment.get(candidate.api_key_env)
         limit = "max_completion_tokens" if candidate.name in self._newer else "max_tokens"
-        body = {"model": candidate.endpoint.model, "messages": list(messages), limit: self.max_output_tokens}
+        body = {limit: self.max_output_tokens, **(parameters or {})}
+        body |= {"model": candidate.endpoint.model, "messages": list(messages)}
         status, headers, said = send(candidate, key, "chat/completions", body, self.timeout_seconds)
         if status == 400 and b"max_completion_tokens" in said and limit == "max_tokens":
             # Newer models refuse the older name of the limit, and say so.
             self._newer.add(candidate.name)
-            return self.chat(candidate, messages)
+            return self.chat(candidate, messages, parameters)
         if status >= 400:
             raise CallError(said.decode(errors="replace")[:300].strip() or f"HTTP {status}", status, headers)
         return _answer(said)
@@ -162,4 +170,5 @@ def _answer(said: bytes) -> Answer:
         raise BadAnswer(said.decode(errors="replace")) from None
     if text is not None and not isinstance(text, str):
         raise BadAnswer(said.decode(errors="replace"))
-    return Answer(text or "", usage if isinstance(usage, dict) else None, model if isinstance(model, str) else None)
+    usage, model = usage if isinstance(usage, dict) else None, model if isinstance(model, str) else None
+    return Answer(text or "", usage, model, known)

@@ -9,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from beastmode.bundle import Bundle
-from beastmode.store import Pointer, Registered, Store
+from beastmode.store import Baseline, Pointer, Registered, Store
 from pipelines.signing import signed
 from pipelines.tracking import BUNDLE, Tracker
 
@@ -39,12 +39,14 @@ def promote(
     *,
     at: datetime,
     reason: str,
+    baseline: Baseline | None = None,
     after_step: AfterStep = lambda step: None,
 ) -> Promotion:
     """Make a bundle the champion: write it, move the pointer, then let the registry follow.
 
     The pointer is moved in one atomic step; a crash before it changes nothing that serves, a crash after it leaves
-    a registry that lags, which `reconcile` mends at the start of the next flow. `after_step` is told each step done.
+    a registry that lags, which `reconcile` mends at the start of the next flow. A guard holds the bundle to
+    `baseline`; `after_step` is told each step done.
     """
     kept = store.add(bundle)
     if bundle.sha256 is not None and kept.sha256 != bundle.sha256:
@@ -54,7 +56,7 @@ def promote(
         )
     signed(store.folder(kept.name))
     after_step("bundle")
-    store.promote(kept.name, at=at.isoformat(), reason=reason)
+    store.promote(kept.name, at=at.isoformat(), reason=reason, baseline=baseline)
     after_step("pointer")
     mended = reconcile(store, tracker, model, after_step=after_step)
     pointer = store.champion()

@@ -18,10 +18,15 @@ from models.guarantee import Settings as Guarantee
 from pipelines.ingest import IngestSettings
 from pipelines.probe_settings import ProbeSettings
 from pipelines.replay import ReplaySettings
+from pipelines.stage_settings import MonitorSettings, StageSettings
+from pipelines.warm_settings import WarmSettings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
-FlowName = Literal["ingest", "train-selector", "compare", "promote", "rollback", "replay", "improve", "costs", "probe"]
+FlowName = Literal[
+    "ingest", "train-selector", "compare", "promote", "rollback", "replay", "improve", "costs", "probe",
+    "advance", "monitor", "train-warmer", "warm",
+]  # fmt: skip
 
 
 class SettingsError(ValueError):
@@ -117,6 +122,10 @@ class Settings(Section):
     ladder: Ladder = Ladder()
     recipe: recipes.Settings = recipes.Settings()
     gate: comparison.Settings = comparison.Settings()
+    stages: StageSettings | None = None
+    """How a challenger that the held-out slice does not refuse is tried on traffic; where it is None, it is promoted at
+    once when it is proven better."""
+    monitor: MonitorSettings = MonitorSettings()
     guarantee: Guarantee | None = None
     """The quality guarantee that the held-out requests are to certify; none is asked for where it is None."""
     teacher: Literal["none", "sentence-transformers"] = "none"
@@ -124,6 +133,7 @@ class Settings(Section):
     tracking: Tracking = Tracking()
     budget: Budget = Budget()
     probe: ProbeSettings = ProbeSettings()
+    warming: WarmSettings = WarmSettings()
     schedules: tuple[Schedule, ...] = ()
 
 

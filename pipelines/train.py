@@ -1,8 +1,9 @@
 """Train a challenger from a table, and track everything it rests on in one MLflow run."""
 
 import json
+import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -103,6 +104,7 @@ def train_selector(
         )  # fmt: skip
         _log_ladder(run, trained, standings)
         run.metrics({f"training/{key}": value for key, value in trained.metrics.items()})
+        run.metrics(_newcomers(trained.report))
         run.keep("training_report.json", _plain(trained.report))
         trials(context.tracker, run, trained.report.get("trials", ()), settings.tracking.nested_trials)
         common: dict[str, Any] = {"created": as_of.isoformat(), "training": about, "evaluation": dict(trained.metrics)}
@@ -129,6 +131,15 @@ def train_selector(
         run_id=run.run_id, bundle=bundle, baseline=baseline, best_single=best, first=first,
         train_rows=len(parts.train), test=parts.test, as_of=as_of, importance=tuple(importance),
     )  # fmt: skip
+
+
+def _newcomers(report: Mapping[str, Any]) -> dict[str, float]:
+    """Return what is known of each candidate that was hardly asked, under names that MLflow takes."""
+    return {
+        f"newcomer/{re.sub(r'[^A-Za-z0-9_. -]', '_', one['candidate'])}/{name}": float(one[name])
+        for one in report.get("newcomers", ())
+        for name in ("probes", "mean", "se", "promised", "probes_needed")
+    }
 
 
 def _log_ladder(run: Run, trained: Trained, standings: Sequence[Standing]) -> None:

@@ -71,6 +71,7 @@ class Workspace:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             # MLflow and alembic report every migration of a new database otherwise.
             "MLFLOW_LOGGING_LEVEL": "WARNING",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
 

@@ -4,6 +4,7 @@ from beastmode.cache.answer import Answer, CachedFailure
 from beastmode.cache.cache import Cache
 from beastmode.cache.graph import Graph
 from beastmode.cache.guard import Health
+from beastmode.cache.learned import LearnedVerifier
 from beastmode.cache.memory import Memory
 from beastmode.cache.miss import Miss
 from beastmode.cache.partition import Partition, Question
@@ -26,6 +27,7 @@ __all__ = [
     "Flat",
     "Graph",
     "Health",
+    "LearnedVerifier",
     "Memory",
     "Miss",
     "Partition",

@@ -11,6 +11,7 @@ from beastmode.scoring import Predicted
 from models import tuning
 from models.examples import ENOUGH, Examples
 from models.fitted import Fitted, Judge, Learning
+from models.newcomers import joined, newcomers
 from models.prototypes import Memory
 from models.rivalry import explained
 from models.selectors import constant
@@ -50,6 +51,8 @@ def _train(known: Examples, settings: Learning, seed: int, study: Any, only: str
     if only is None and settings.trials:
         judge = Judge.of(known, amounts, settings.caution)
         weights, trials = _tune(bench, judge, weights, settings, seed, study)
+    mix = bench.mix(weights)
+    new = newcomers(known, bench.words, mix)
     report = {
         "temperature": bench.near.kernel.temperature,
         "nearest": bench.near.kernel.nearest,
@@ -59,9 +62,12 @@ def _train(known: Examples, settings: Learning, seed: int, study: Any, only: str
         "weights": weights.report(),
         "trials": trials,
         "feature_importance": bench.forests.importance(known.names),
+        "newcomers": [one.report(known.table.candidates) for one in new],
     }
-    mix = bench.mix(weights)
-    return Fitted(bench.scorer(mix, usage), Predicted(bench.quality(mix), *amounts), report)
+    quality = bench.quality(mix)
+    for one in new:
+        quality[:, one.column] = np.clip(one.out_of_fold, 0.0, 1.0)
+    return Fitted(bench.scorer(*joined(new, mix, known.mean), usage), Predicted(quality, *amounts), report)
 
 
 def _tune(

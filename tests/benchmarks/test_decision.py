@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from beastmode.arrays import unpack
 from beastmode.bundle import Bundle
 from beastmode.candidates import Candidate, Price
 from beastmode.encoding import Encoder
@@ -13,8 +14,10 @@ from beastmode.lexical import NAMES
 from beastmode.objective import Objective
 from beastmode.policies import EpsilonGreedy
 from beastmode.scorers import Constant
+from beastmode.vectors import unpacked
 from beastmode.wordpiece import WordPiece
-from benchmarks.decision import LONG, SHORT, TWENTY, alternating, bundle_bytes, main, quantile, timed
+from benchmarks.decision import LONG, SHORT, TWENTY, alternating, bundle_files, main, quantile, timed
+from models.encoders import EncoderSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -104,9 +107,14 @@ def test_twenty_pieces_are_twenty() -> None:
     assert [len(pieces.ids(prompt)) + 2 for prompt in TWENTY] == [20, 20, 20]
 
 
-@pytest.mark.slow
-def test_a_bundle_does_not_grow_with_the_rows_it_was_trained_on() -> None:
-    """From 1,500 rows on, prototypes and terms are at their caps or near them; seven times the rows add a tenth."""
-    few, many = bundle_bytes(1_500), bundle_bytes(10_500)
-    assert many < 10_000_000
-    assert many < 1.3 * few
+def test_a_bundle_at_its_caps_grows_by_its_vocabulary_alone_and_that_has_a_cap_too() -> None:
+    """Four times the rows name more terms, at most 20,000; prototypes and trees stay as many and weigh the same."""
+    few, many = (bundle_files(rows, prototypes=32, rounds=4, folds=2) for rows in (1_000, 4_000))
+    assert len(many["scorer.npz"]) < 1.3 * len(few["scorer.npz"])
+    trees = [sum(len(data) for name, data in files.items() if name.startswith("forest_")) for files in (few, many)]
+    assert trees[1] < 1.1 * trees[0]
+    before, after = (unpack(files["encoder.npz"], 10**8) for files in (few, many))
+    terms = [len(unpacked(arrays["terms"])) for arrays in (before, after)]
+    assert terms[1] > terms[0]
+    a_term = (len(many["encoder.npz"]) - len(few["encoder.npz"])) / (terms[1] - terms[0])
+    assert a_term * EncoderSettings().max_terms < 2_000_000

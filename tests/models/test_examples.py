@@ -91,3 +91,61 @@ def test_nothing_observed_and_nothing_priced_are_refused_with_a_remedy(table):
     unpriced = replace(table, cost_usd=np.full(table.cost_usd.shape, np.nan))
     with pytest.raises(ValueError, match="per_dollar"):
         known_of(unpriced, Objective(per_dollar=1.0))
+
+
+def asked_of_some(table: Table, seed: int = 0) -> Table:
+    """A third of the rows was asked of everyone, the rest of all but one or two."""
+    rng = np.random.default_rng(seed)
+    n, m = table.quality.shape
+    left = rng.permuted(np.tile(np.arange(m), (n, 1)), axis=1)[:, :2]
+    seen = np.ones((n, m), dtype=bool)
+    some = np.flatnonzero(np.arange(n) % 3 > 0)
+    for column in range(2):
+        seen[some, left[some, column]] = False
+    return hide(replace(table, probed=np.arange(n) % 3 == 0), seen)
+
+
+def test_partly_asked_rows_teach_but_judge_nothing(table):
+    whole, part = known_of(table), known_of(asked_of_some(table))
+    judged = np.arange(len(table)) % 3 == 0
+    assert part.active.all()
+    assert part.judged.tolist() == judged.tolist()
+    assert part.taught.all()
+    gaps = np.isnan(part.table.quality)
+    assert np.isfinite(part.filled).tolist() == gaps.tolist(), "gaps are filled, and nothing else"
+    assert ((part.filled[gaps] >= 0) & (part.filled[gaps] <= 1)).all()
+    # No filled cell reaches what values a policy or names an incumbent.
+    np.testing.assert_allclose(part.mean, table.quality[judged].mean(axis=0))
+    assert np.isnan(part.realised[gaps]).all()
+    alone = known_of(hide(table, judged[:, None] & np.ones(gaps.shape, dtype=bool)))
+    assert part.incumbent == alone.incumbent
+    assert not np.isfinite(whole.filled).any()
+    np.testing.assert_array_equal(whole.excess, table.quality - whole.mean)
+
+
+def test_what_fills_a_gap_is_nearer_the_truth_than_the_mean(table):
+    part = known_of(asked_of_some(table))
+    gaps = np.isnan(part.table.quality)
+    truth = (table.quality - part.mean)[gaps]
+    assert ((part.excess[gaps] - truth) ** 2).mean() < 0.97 * (truth**2).mean()
+
+
+def test_a_folds_gaps_are_filled_by_that_fold_alone(table):
+    part = asked_of_some(table)
+    before = known_of(part)
+    inside = before.fold == 2
+    # The judged rows stay, so that the means do: only what was partly asked is turned around.
+    turned = np.where((inside & ~before.judged)[:, None], 1 - part.quality, part.quality)
+    after = known_of(replace(part, quality=turned))
+    np.testing.assert_array_equal(after.filled[~inside], before.filled[~inside])
+    assert not np.array_equal(np.nan_to_num(after.filled[inside]), np.nan_to_num(before.filled[inside]))
+
+
+def test_what_was_served_alone_teaches_no_quality_beside_partial_probes(table):
+    part = asked_of_some(table)
+    alone = np.arange(len(table)) % 7 == 1
+    first = np.argmax(np.isfinite(part.quality), axis=1)
+    quality = np.where(alone[:, None] & (np.arange(part.quality.shape[1]) != first[:, None]), np.nan, part.quality)
+    known = known_of(replace(part, quality=quality))
+    assert not known.taught[alone].any()
+    assert np.isnan(known.filled[alone]).all()

@@ -52,6 +52,21 @@ def test_a_run_holds_what_a_person_asks_for(context: Context, table, candidates,
     assert json.loads(run.download("training_report.json", tmp_path).read_text())["best_single"] == training.best_single
 
 
+def test_a_candidate_that_was_hardly_asked_has_figures_of_its_own(context: Context, table, candidates) -> None:
+    quality = table.quality.copy()
+    quality[np.arange(len(table)) % 4 > 0, 2] = np.nan
+    recipe = replace(context.settings.recipe, selector="blend")
+    blended = replace(context, settings=context.settings.model_copy(update={"recipe": recipe}))
+    training = train_selector(blended, replace(table, quality=quality), candidates, AT)
+    metrics = context.tracker.client.get_run(training.run_id).data.metrics
+    figures = {name.rpartition("/")[2]: value for name, value in metrics.items() if name.startswith("newcomer/")}
+    assert set(figures) == {"probes", "mean", "se", "promised", "probes_needed"}
+    assert f"newcomer/{table.candidates[2]}/se" in metrics
+    assert 60 < figures["probes"] < 150
+    (one,) = context.tracker.of(training.run_id).kept("training_report.json")["newcomers"]
+    assert one["candidate"] == table.candidates[2]
+
+
 def test_the_first_bundle_sends_everything_to_the_best_single(context: Context, table, candidates) -> None:
     training = train_selector(context, table, candidates, AT)
     drawn = training.first.probabilities(training.test.texts, training.test.input_tokens)

@@ -1,0 +1,134 @@
+"""What a question says, in plain parts that two questions can be compared by."""
+
+import math
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beastmode.cache.lexicon import ASKING, NEGATIONS, NUMBERS, SAME, SMALL
+from beastmode.lexical import window
+
+BUCKETS = 1 << 14
+"""Places of the table of rarities: words are hashed, so that it holds no logged text."""
+MOST_WORDS = 48
+"""Words of a question that are compared; a longer one is compared by its beginning."""
+
+_WORD = re.compile(r"[^\W_]+(?:\+\+|#)?")
+_SHORT = (("can't", "can not"), ("cannot", "can not"), ("won't", "will not"), ("n't", " not"), ("'re", " are"),
+          ("'ll", " will"), ("'ve", " have"), ("'m", " am"), ("'s", ""), ("'d", " would"))  # fmt: skip
+_WHATS = re.compile(r"\b(what|where|who|how|when|that|there|it|he|she)'?s\b")
+_STANDING = SAME | NUMBERS
+_COMMA = re.compile(r"(?<=\d)[,.](?=\d)")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A question, read."""
+
+    words: tuple[str, ...]
+    """In lower case, contractions written out, words that ask the same by one of them."""
+    bag: frozenset[str]
+    content: tuple[str, ...]
+    """Without the small words, in order."""
+    numbers: tuple[str, ...]
+    names: frozenset[str]
+    """Words with a capital inside a sentence, in lower case."""
+    negations: int
+    grams: frozenset[str]
+    asks: tuple[str, ...]
+    """The question words, in order."""
+
+
+@lru_cache(maxsize=1 << 14)
+def read(text: str) -> Reading:
+    """Read a question; what was read lately is remembered."""
+    seen = window(text)[:1024].replace("’", "'").replace("‘", "'")
+    names = frozenset(_names(seen))
+    lower = seen.lower()
+    lower = _WHATS.sub(r"\1 is", lower)
+    if "'" in lower or "cannot" in lower:
+        for short, long in _SHORT:
+            lower = lower.replace(short, long)
+    raw = _WORD.findall(_COMMA.sub("", lower))[:MOST_WORDS]
+    words = tuple(_STANDING.get(word, word) for word in raw)
+    numbers = [NUMBERS.get(word, word) for word in raw if word in NUMBERS or any(map(str.isdigit, word))]
+    flat = " " + " ".join(words) + " "
+    return Reading(
+        words=words,
+        bag=frozenset(words),
+        content=tuple(word for word in words if word not in SMALL and word not in NEGATIONS),
+        numbers=tuple(sorted(numbers)),
+        names=names,
+        negations=sum(word in NEGATIONS for word in words),
+        grams=frozenset(map("".join, zip(flat, flat[1:], flat[2:], strict=False))),
+        asks=tuple(word for word in raw if word in ASKING),
+    )
+
+
+def _names(text: str) -> list[str]:
+    """Return words with a capital that do not begin a sentence."""
+    found, begins = [], True
+    for word in text.split():
+        bare = word.strip("\"'()[]{}.,;:!?*`")
+        if not begins and bare[:1].isupper() and len(bare) > 1:
+            found.append(bare.lower().removesuffix("'s"))
+        begins = word[-1] in ".?!:"
+    return found
+
+
+def stem(word: str) -> str:
+    """Return a word without the endings that seldom change what is asked.
+
+    >>> stem("studies"), stem("running"), stem("is")
+    ('study', 'run', 'is')
+    """
+    if len(word) < 4 or word.isdigit():
+        return word
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    for ending in ("ing", "ed", "es", "ly", "er"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            root = word[: -len(ending)]
+            return root[:-1] if len(root) > 3 and root[-1] == root[-2] and root[-1] not in "ls" else root.rstrip("e")
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word.rstrip("e")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rarity:
+    """How rare words are: log((1 + questions) / (1 + questions with the word)), by the word's hash."""
+
+    table: NDArray[np.float32]
+    """(BUCKETS,)"""
+    known: dict[str, float] = field(default_factory=dict)
+    """Words met before; it stops growing at BUCKETS."""
+
+    @classmethod
+    def of(cls, table: NDArray[np.float32]) -> Self:
+        """Make it of a table; raises ValueError where that is no table of rarities."""
+        if table.shape != (BUCKETS,) or table.dtype != np.float32 or not np.isfinite(table).all():
+            raise ValueError(f"rarity: {table.dtype} of shape {table.shape}, expected finite float32 ({BUCKETS},)")
+        return cls(table)
+
+    def __call__(self, word: str) -> float:
+        """Return the rarity of a word."""
+        found = self.known.get(word)
+        if found is None:
+            found = float(self.table[bucket(word)])
+            if len(self.known) < BUCKETS:
+                self.known[word] = found
+        return found
+
+    def total(self, words: Iterable[str]) -> float:
+        """Return the sum over some words."""
+        return math.fsum(map(self, words))
+
+
+def bucket(word: str) -> int:
+    """Return a word's place in the table of rarities."""
+    return zlib.crc32(word.encode("utf-8", "surrogatepass")) % BUCKETS

@@ -1,0 +1,68 @@
+"""The tournament: warmers compared on the later part of the past, and the learned one used only where it is proven."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from features.demand import Demand
+from models.warmers import WARMERS
+from models.warmers.heuristics import best_heuristic
+from models.warmers.playing import Contestant, Played, lead, middle, play
+from models.warmers.settings import WarmerSettings
+from models.warmers.warmer import Warmer
+
+LEARNED = "lightgbm"
+NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The warmer for a budget, and why."""
+
+    name: str
+    heuristic: str
+    """`ewma`, unless another was proven better on the later part of the past."""
+    difference: float
+    """The learned warmer less that one, in hits a request."""
+    low: float
+    """Its lower bound: the learned warmer is chosen where this is above zero."""
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tournament:
+    """What each warmer did, and what is chosen."""
+
+    chosen: Mapping[float, Chosen]
+    """By budget."""
+    played: Mapping[str, Played]
+    """`none`, and each warmer at each budget as `name@budget`."""
+
+
+def hold(demand: Demand, settings: WarmerSettings, seed: int) -> Tournament:
+    """Train every warmer on the earlier part of demand, replay the later, and choose for each budget."""
+    split = middle(demand, settings.later_share)
+    trained = {name: train(demand.until(split), settings, seed) for name, train in WARMERS.items()}
+    contestants = {NONE: Contestant()} | {
+        f"{name}@{budget:g}": Contestant(warmer, budget)
+        for name, warmer in trained.items()
+        for budget in settings.budgets
+    }
+    played = play(demand, split, settings, contestants)
+    # Over all budgets, as for the learner's base: the highest at each budget alone is a choice by luck.
+    usual = best_heuristic(
+        demand, settings, {name: warmer for name, warmer in trained.items() if name != LEARNED}, seed
+    ).name
+    chosen = {}
+    for budget in settings.budgets:
+        difference, low, high = lead(
+            played[f"{LEARNED}@{budget:g}"], played[f"{usual}@{budget:g}"], settings.alpha, seed
+        )  # fmt: skip
+        chosen[budget] = Chosen(LEARNED if low > 0 else usual, usual, difference, low, high)
+    return Tournament(chosen, played)
+
+
+def train(demand: Demand, settings: WarmerSettings, seed: int) -> tuple[Tournament, dict[float, Warmer]]:
+    """Hold a tournament, and return the chosen warmer for each budget, trained on all of demand."""
+    held = hold(demand, settings, seed)
+    made = {name: WARMERS[name](demand, settings, seed) for name in {one.name for one in held.chosen.values()}}
+    return held, {budget: replace(made[one.name]) for budget, one in held.chosen.items()}

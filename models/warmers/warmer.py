@@ -1,0 +1,135 @@
+"""A warmer: the order in which keys should be fetched ahead, and the chance that each returns in time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from beastmode.logistic import sigmoid
+from features.demand import Demand, windows
+from features.demand_tally import Tally
+from models.warmers.settings import WarmerSettings
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FLOOR = 1e-4
+"""So that a score of zero has a logarithm."""
+Score = Callable[[Tally, Ints, int], Floats]
+
+
+def last_window(tally: Tally, keys: Ints, half_life: int) -> Floats:
+    """Score by requests in the last window, the more lately used of equals first."""
+    return tally.last_window[keys] + 1e-3 * tally.count(0, keys)
+
+
+def ewma(tally: Tally, keys: Ints, half_life: int) -> Floats:
+    """Score by requests that fade by half in `HALF_LIVES[half_life]` windows."""
+    return tally.count(half_life, keys)
+
+
+def lfu(tally: Tally, keys: Ints, half_life: int) -> Floats:
+    """Score by all requests ever, a window, so that a score means the same in an old log as in a young one."""
+    return np.asarray(tally.total[keys] / max(tally.windows, 1))
+
+
+HEURISTICS: dict[str, Score] = {"last_window": last_window, "ewma": ewma, "lfu": lfu}
+
+
+@dataclass(frozen=True)
+class Warmer:
+    """A heuristic, and what a learner adds to its word: data alone, so that a bundle can hold it."""
+
+    name: str
+    heuristic: str
+    """Of HEURISTICS."""
+    half_life: int
+    slope: float = 1.0
+    offset: float = 0.0
+    """The heuristic's log odds of a visit in the next window: offset + slope x log(score + FLOOR)."""
+    model: str | None = None
+    """LightGBM's text: what is added to these log odds; None for a heuristic alone."""
+    weight: float = 1.0
+    """By how much of it."""
+    candidates: int = 2000
+    levels: tuple[float, ...] = (0.0,)
+    chances: tuple[float, ...] = (0.0,)
+    """P(asked for within the time to live) at rising scores; straight lines between them."""
+
+    def score(self, tally: Tally, keys: Ints) -> Floats:
+        """Return log odds of a visit in the next window, (keys,); the highest are fetched first."""
+        base = HEURISTICS[self.heuristic](tally, keys, self.half_life)
+        odds = self.corrected(base, None)
+        if self.model is None or not len(keys):
+            return odds
+        best = np.arange(len(keys))
+        if len(keys) > self.candidates:
+            best = np.argpartition(-odds, self.candidates - 1)[: self.candidates]
+        odds[best] = self.corrected(base[best], tally.features(keys[best]))
+        return odds
+
+    def corrected(self, base: Floats, features: NDArray[np.float32] | None) -> Floats:
+        """Return the log odds that the heuristic's scores stand for, (keys,), corrected where there are features."""
+        odds = np.asarray(self.offset + self.slope * np.log(base + FLOOR))
+        if self.model is None or features is None or not len(base):
+            return odds
+        return odds + self.weight * np.asarray(self._booster.predict(features, raw_score=True, num_threads=1))
+
+    def chance(self, tally: Tally, keys: Ints) -> Floats:
+        """Return P(asked for within the time to live), (keys,)."""
+        return np.interp(self.score(tally, keys), self.levels, self.chances)
+
+    @cached_property
+    def _booster(self) -> lgb.Booster:
+        return lgb.Booster(model_str=self.model)
+
+
+def tallied(demand: Demand, now: float, seconds: float) -> Tally:
+    """Return the tally of all whole windows before `now`."""
+    tally = Tally(demand.tenant, seconds)
+    for window in windows(demand, seconds):
+        if window.start + seconds > now:
+            break
+        tally.add(demand, window)
+    return tally
+
+
+def chances(warmer: Warmer, demand: Demand, now: float, settings: WarmerSettings) -> Floats:
+    """Return P(asked for within the time to live from `now`) of every key, (k,); zero for keys never asked for."""
+    tally = tallied(demand, now, settings.window_seconds)
+    result = np.zeros(demand.keys)
+    result[tally.seen] = warmer.chance(tally, tally.seen)
+    return result
+
+
+def calibrated(warmer: Warmer, scores: Floats, came: NDArray[np.bool_]) -> Warmer:
+    """Return the warmer with P(came | score) by isotonic regression, which keeps its order."""
+    from sklearn.isotonic import IsotonicRegression
+
+    if not came.any():
+        return replace(warmer, levels=(0.0,), chances=(0.0,))
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores, came.astype(np.float64))
+    return replace(
+        warmer, levels=tuple(fitted.X_thresholds_.tolist()), chances=tuple(fitted.y_thresholds_.tolist())
+    )  # fmt: skip
+
+
+def odds_line(scores: Floats, visited: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return slope and offset of the log odds of a visit on log(score + FLOOR), by ridged Newton steps.
+
+    The slope is never negative: a heuristic's order is its own.
+    """
+    x = np.stack([np.log(scores + FLOOR), np.ones(len(scores))], axis=1)
+    ridge = np.diag([1e-3, 1e-6])
+    found = np.array([1.0, 0.0])
+    for _ in range(50):
+        p = sigmoid(x @ found)
+        gradient = x.T @ (p - visited) + ridge @ (found - np.array([1.0, 0.0]))
+        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + ridge, gradient)
+        found = found - np.clip(step, -2.0, 2.0)
+        if np.abs(step).max() < 1e-8:
+            break
+    return max(float(found[0]), 1e-3), float(found[1])

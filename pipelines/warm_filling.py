@@ -1,0 +1,224 @@
+"""Fill the cache through the router: paced, paid from a purse, and written down so that nothing is paid twice."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from typing import Any
+
+from beastmode.cache import Cache, Miss
+from beastmode.candidates import Candidate
+from beastmode.errors import BeastmodeError, retry_after
+from beastmode.records import Request
+from pipelines.probe_calls import Answer, Caller, CallError, host_of, most, paid
+from pipelines.probe_journal import MAY_BILL
+from pipelines.probe_paying import FIRST_WAIT, LONGEST_BACKOFF, STRIKES
+from pipelines.probe_purse import Purse
+from pipelines.warm_ledger import Ledger
+from pipelines.warm_pace import Pace
+from pipelines.warm_settings import WarmSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """A request to ask ahead."""
+
+    key: str
+    """In hex, as the plan and the ledger name it."""
+    request: Request
+
+
+@dataclass(slots=True)
+class Filled:
+    """What came of a run."""
+
+    filled: int = 0
+    recalled: int = 0
+    """Done by an earlier run of the same plan."""
+    rescued: int = 0
+    """Paid for by an earlier run that was killed before the cache had the answer."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Why prefills were left out, and how many."""
+    stopped: str | None = None
+    """Why the run ended before the plan did."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Filling:
+    """One run over a plan's prefills."""
+
+    cache: Cache
+    scope: Mapping[str, Any]
+    """What the application names in the key: `model`, `parameters`."""
+    catalogue: Mapping[str, Candidate]
+    caller: Caller
+    pace: Pace
+    purse: Purse
+    ledger: Ledger
+    settings: WarmSettings
+    stop: threading.Event = field(default_factory=threading.Event)
+    told: Filled = field(default_factory=Filled)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _under_way: set[Future[None]] = field(default_factory=set)
+    _strikes: int = 0
+
+    def run(self, prefills: Sequence[Prefill], progress: Callable[[int], None]) -> Filled:
+        """Fill in order what no earlier run has; ends early where the purse is empty or providers keep failing."""
+        with ThreadPoolExecutor(self.settings.concurrency) as pool:
+            try:
+                for prefill in prefills:
+                    self._finish(self.settings.concurrency - 1)
+                    if self.stop.is_set():
+                        break
+                    self._begin(pool, prefill)
+                    progress(1)
+                self._finish(0)
+            except KeyboardInterrupt:
+                self.told.stopped = "interrupted; the same command goes on from here"
+            finally:
+                self.stop.set()
+        return self.told
+
+    def _begin(self, pool: ThreadPoolExecutor, prefill: Prefill) -> None:
+        """Hand a prefill to the pool, unless it is done already or not affordable."""
+        kept = self.ledger.kept(prefill.key)
+        if kept is not None:
+            self.cache.put(prefill.request, **kept, **self.scope)
+            self.ledger.drop(prefill.key)
+            self.told.rescued += 1
+            return
+        if prefill.key in self.ledger.ended:
+            self.told.recalled += 1
+            return
+        reserve = self._reserve(prefill.request)
+        if reserve is None:
+            self._skip("what an answer costs cannot be bounded; give every candidate a price per token")
+            return
+        while not self.purse.reserve(reserve):
+            if not self._under_way:
+                self._halt(
+                    f"the budget: ${self.purse.left:.6f} of ${self.purse.budget:g} are left, and the next prefill may "
+                    f"cost ${reserve:.6f}; raise warming.budget_usd to go on"
+                )
+                return
+            self._finish(len(self._under_way) - 1)
+        self._under_way.add(pool.submit(self._one, prefill, reserve))
+
+    def _finish(self, most_left: int) -> None:
+        """Wait until no more than so many fills are under way; raises what one of them raised."""
+        while len(self._under_way) > most_left:
+            done, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+
+    def _reserve(self, request: Request) -> float | None:
+        """Return the most that an answer can cost, whomever the router asks."""
+        limit = self.caller.max_output_tokens
+        bounds = [most(candidate, request.messages, limit) for candidate in self.catalogue.values()]
+        known = [bound for bound in bounds if bound is not None]
+        return max(known) if known and len(known) == len(bounds) else None
+
+    def _one(self, prefill: Prefill, reserve: float) -> None:
+        """Fill one key; what is not needed of its reserve goes back to the purse."""
+        bill, state = _Bill(), "failed"
+
+        def fill(miss: Miss) -> Any:
+            candidate = self.catalogue[miss.decision.candidate]
+            answer = self._ask(miss, candidate, prefill, reserve, bill)
+            value = answer.text if self.settings.answer == "text" else dict(answer.whole)
+            # Before anything says that it is paid for: an answer is not lost with the process.
+            self.ledger.keep(prefill.key, {"value": value, "answered_by": candidate.name, "cost_usd": bill.cost})
+            return value
+
+        try:
+            found = self.cache.fetch(prefill.request, fill, refresh=True, purpose="warm", **self.scope)
+            if not bill.asked:
+                self._skip("another process filled it meanwhile")
+            elif found.entry is None:
+                self._skip("the cache could not hold the answer; the log says why")
+            else:
+                state = "filled"
+                with self._lock:
+                    self.told.filled += 1
+                    self._strikes = 0
+        except CancelledError:
+            pass
+        except (BeastmodeError, CallError, ValueError, OSError, HTTPException) as error:
+            self._failed(error)
+        finally:
+            self.purse.settle(reserve, bill.cost)
+            if bill.asked:
+                self.ledger.end(prefill.key, bill.cost, state)
+                self.ledger.drop(prefill.key)
+
+    def _ask(self, miss: Miss, candidate: Candidate, prefill: Prefill, reserve: float, bill: "_Bill") -> Answer:
+        """Ask the candidate that the router drew, as often as it is worth; the bill has what it cost."""
+        attempt = miss.attempt
+        attempt.about(host=host_of(candidate), key=candidate.api_key_env)
+        for number in range(1, self.settings.tries + 1):
+            self.pace.wait(candidate.provider or candidate.name, self.stop)
+            self.caller.wait(candidate, self.stop)
+            if self.stop.is_set():
+                raise CancelledError("the run was stopped before this call")
+            if not bill.asked:
+                self.ledger.begin(prefill.key, reserve)
+                bill.asked = True
+            try:
+                answer = self.caller.chat(candidate, prefill.request.messages, self.scope.get("parameters"))
+            except (CallError, ValueError, OSError, HTTPException) as error:
+                kind = attempt.failed(error)
+                if kind.name in MAY_BILL:
+                    # The provider may charge for it: the reserve is gone, and another try has none.
+                    bill.cost = reserve
+                    raise
+                if not kind.retry or number == self.settings.tries:
+                    raise
+                self._patience(candidate, error, number)
+                attempt.retry(error=error)
+                continue
+            if answer.usage is not None:
+                attempt.usage(answer.usage)
+            if answer.model is not None:
+                attempt.served(answer.model, candidate.provider)
+            counted = paid(candidate, answer.usage)
+            bill.cost = reserve if counted is None else counted
+            attempt.cost(bill.cost, "catalogue")
+            return answer
+        raise AssertionError("a call is tried at least once")
+
+    def _patience(self, candidate: Candidate, error: BaseException, number: int) -> None:
+        """Leave a provider alone for as long as it asks; raises the error where that is too long."""
+        asked = retry_after(error)
+        seconds = min(FIRST_WAIT * 2 ** (number - 1), LONGEST_BACKOFF) if asked is None else asked
+        if seconds > self.settings.longest_wait_seconds:
+            self._halt(f"{candidate.name}: its host asks to be left alone for {seconds:g} s")
+            raise error
+        self.caller.leave_alone(candidate, seconds)
+
+    def _failed(self, error: BaseException) -> None:
+        self._skip(f"{type(error).__name__}: {str(error)[:200]}")
+        with self._lock:
+            self._strikes += 1
+            gone = self._strikes >= STRIKES
+        if gone:
+            self._halt(f"{STRIKES} prefills in a row failed, the last with {type(error).__name__}: {str(error)[:200]}")
+
+    def _halt(self, why: str) -> None:
+        with self._lock:
+            self.told.stopped = self.told.stopped or why
+        self.stop.set()
+
+    def _skip(self, why: str) -> None:
+        with self._lock:
+            self.told.skipped[why] += 1
+
+
+@dataclass(slots=True)
+class _Bill:
+    """What one prefill came to."""
+
+    cost: float = 0.0
+    asked: bool = False
+    """Whether a provider was called at all."""

@@ -1,0 +1,150 @@
+"""A plan of prefills for one window: a file without a word of any prompt, so that a killed run goes on with it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beastmode.cache import Cache
+from beastmode.objective import Objective
+from beastmode.records import new_id
+from models.prefills import choose, useful
+from pipelines.warm_demand import Logged
+from pipelines.warm_settings import WarmSettings
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One key to fill."""
+
+    key: str
+    """In hex, as in `Logged.keys`."""
+    p: float
+    """P(a request comes that no held answer could serve)."""
+    saving_usd: float
+    """Expected, before the cost."""
+    usd: float
+    """Expected cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmPlan:
+    """Prefills in the order in which they are asked."""
+
+    name: str
+    warmer: str
+    """The bundle that predicted."""
+    at: str
+    until: str
+    """The end of the window; a plan that is open by then is not gone on with."""
+    cells: tuple[Cell, ...]
+    keys: int
+    """Keys that were looked at."""
+    held: int
+    """Keys whose answer lives longer than the window."""
+    without: int
+    """Keys whose prompt the log does not hold."""
+    worthless: int
+    """Keys that would cost more than they save."""
+    beyond: int
+    """Keys that are worth it, and not in the budget."""
+
+    @property
+    def usd(self) -> float:
+        """What all of it should cost."""
+        return sum(cell.usd for cell in self.cells)
+
+    @property
+    def saving_usd(self) -> float:
+        """What it is expected to save, before its cost."""
+        return sum(cell.saving_usd for cell in self.cells)
+
+    def write(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        part.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "WarmPlan":
+        """Return the plan that `write` wrote."""
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**known, "cells": tuple(Cell(**cell) for cell in known["cells"])})
+
+
+def make_plan(
+    logged: Logged,
+    p: Floats,
+    fresh_until: Floats,
+    at: datetime,
+    until: datetime,
+    settings: WarmSettings,
+    objective: Objective,
+    warmer: str,
+    ttl_seconds: float,
+) -> WarmPlan:
+    """Plan the prefills of the window from `at` to `until`.
+
+    `p` is P(a key is asked for in the window), `fresh_until` when its held answer dies (seconds since 1970, 0 where
+    none is held), both (k,). An answer that is fetched at `at` covers its time to live, and adds what is left of the
+    window once the held one is dead.
+    """
+    start, length = at.timestamp(), until.timestamp() - at.timestamp()
+    covered = np.clip((fresh_until - start) / length, 0, 1)
+    uncovered = np.clip(min(ttl_seconds / length, 1.0) - covered, 0, 1)
+    there = np.array([request is not None for request in logged.requests], dtype=bool)
+    chance = np.where(there, useful(p, uncovered), 0.0)
+    budget = np.inf if settings.budget_usd is None else settings.budget_usd
+    found = choose(
+        chance, logged.miss_usd, settings.price_share * logged.miss_usd, hit_usd(logged, settings, objective),
+        budget_usd=budget, most=settings.prefills,
+    )  # fmt: skip
+    cells = tuple(
+        Cell(logged.keys[row].hex(), float(chance[row]), float(saving), float(cost))
+        for row, saving, cost in zip(found.rows.tolist(), found.saving_usd, found.cost_usd, strict=True)
+    )
+    held, without = int((there & (uncovered <= 0)).sum()), int((~there).sum())
+    return WarmPlan(
+        new_id(), warmer, at.isoformat(), until.isoformat(), cells, len(there), held, without,
+        found.worthless - held - without, found.beyond,
+    )  # fmt: skip
+
+
+def hit_usd(logged: Logged, settings: WarmSettings, objective: Objective) -> Floats:
+    """Return what a hit is worth beside the money that it saves, in US dollars, (k,): the wait that it spares."""
+    if settings.hit_usd is not None:
+        return np.full(len(logged.keys), settings.hit_usd)
+    if objective.per_dollar <= 0:
+        return np.zeros(len(logged.keys))
+    return np.nan_to_num(objective.per_second / objective.per_dollar * logged.miss_ms / 1000)
+
+
+def held(
+    cache: Cache, logged: Logged, p: Floats, scope: Mapping[str, Any], settings: WarmSettings, objective: Objective
+) -> Floats:
+    """Return when the held answer of each key dies, in seconds since 1970, 0 where none is held, (k,).
+
+    Only keys that would be worth it are looked up: a look counts as a use, and keeps an answer from being evicted.
+    """
+    worth = p * (logged.miss_usd + hit_usd(logged, settings, objective)) > settings.price_share * logged.miss_usd
+    dies = np.zeros(len(logged.keys))
+    for row in np.flatnonzero(worth).tolist():
+        request = logged.requests[row]
+        found = None if request is None else cache.get(request, **scope)
+        if found is not None and found.entry is not None:
+            dies[row] = found.entry.fresh_until
+    return dies
+
+
+def ordered(plan: WarmPlan, logged: Logged) -> Sequence[tuple[Cell, int]]:
+    """Return the cells whose keys are still known, each with its place in `logged`."""
+    place = {key.hex(): row for row, key in enumerate(logged.keys)}
+    return [(cell, place[cell.key]) for cell in plan.cells if cell.key in place]

@@ -1,0 +1,90 @@
+"""The semantic benchmark on questions whose classes are known: no leak, every rule beside its ceiling, real lookups."""
+
+import argparse
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks import semantic
+from benchmarks.semantic_encoders import embedding
+from benchmarks.semantic_lookups import lookups
+from features.edits import HARMFUL, edits
+from features.questions import questions
+from features.worlds.questions import pairs
+from models.encoders import EncoderSettings, fit
+from models.verifiers import VerifierSettings, examples, trained
+
+SETTINGS = VerifierSettings(trees=60, edited=400, candidates=8)
+LIMITS = argparse.Namespace(limit=2000, test_limit=500, seed=0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    past, future = semantic.split(pairs(1200, 0), None, LIMITS)
+    settings = EncoderSettings(surface_columns=0, term_columns=96)
+    encoder = fit(past.texts, [str(i) for i in range(len(past))], settings, 0)
+    embed = embedding(encoder, tmp_path_factory.mktemp("memory"))
+    taught = examples(past, embed, SETTINGS, 0)
+    return past, future, encoder, embed, taught, trained(taught, SETTINGS, 0)
+
+
+def test_no_text_and_no_group_is_on_both_sides(run):
+    past, future = run[:2]
+    assert not set(past.texts) & set(future.texts)
+    assert len(past) > 3 * len(future) > 300
+    rows = pairs(900, 1)
+    past, future = semantic.split(rows, rows[:60], LIMITS)
+    assert not set(past.texts) & set(future.texts)
+
+
+def test_every_rule_stands_beside_its_ceiling_and_its_bound(run):
+    _, future, _, embed, taught, learned = run
+    found = semantic.judged(future, embed, learned, taught, SETTINGS, 0)
+    assert 0.1 < found["test"]["ceiling"] < 0.5
+    assert set(found["rules"]) >= {"static_0.90", "cosine_point_1%", "verifier_point_3%", "verifier_upper_1%"}
+    for rule in found["rules"].values():
+        assert rule["good"] <= found["test"]["ceiling"] + 1e-4
+        assert rule["wrong"] < rule["wrong_upper"]
+    assert found["train_rules"]["verifier_upper_1%"]["wrong_upper"] <= 0.01
+    assert found["auc"]["verifier"] > found["auc"]["cosine"]
+    assert found["rules"]["verifier_upper_1%"]["good"] > found["rules"]["cosine_upper_1%"]["good"]
+
+
+def test_hard_pairs_are_judged_where_half_of_the_paraphrases_are_served(run):
+    _, future, _, embed, taught, learned = run
+    made = edits(future.texts, HARMFUL, 3)
+    rows = [{"text_a": edit.text, "text_b": edit.edited, "family": edit.family} for edit in made]
+    found = semantic.hardness(rows, future, embed, learned.verifier, taught, SETTINGS, 0)
+    assert set(found["families"]) <= set(HARMFUL)
+    assert len(found["families"]) > 2
+    assert found["mean"]["left_out"] <= 0.1 < found["mean"]["cosine"]
+
+
+def test_half_accepts_at_least_half():
+    for scores in ([0.1], [0.1, 0.2], [0.3, 0.1, 0.2], [0.5, 0.5, 0.5, 0.1]):
+        told = np.array(scores)
+        assert (told >= semantic.half(told)).mean() >= 0.5
+
+
+def test_lookups_are_timed_with_and_without_embedding(run):
+    past, _, encoder, _, _, learned = run
+    found = lookups(encoder, learned.verifier, past.texts, 20)
+    assert found["held"] == len(past) // 2
+    for name in ("verifier", "without_embedding", "with_embedding"):
+        assert found[name]["p50_us"] > 0
+        assert found[name]["per_matmul"] > 0
+
+
+def test_without_pairs_it_says_how_to_name_them(monkeypatch, capsys):
+    monkeypatch.delenv("BEASTMODE_DATA", raising=False)
+    for name in semantic.ONE_THREAD:
+        monkeypatch.setenv(name, "1")
+    assert semantic.main([]) == 2
+    assert "--train" in capsys.readouterr().err
+
+
+def test_a_file_of_pairs_is_read(tmp_path):
+    pq.write_table(pa.Table.from_pylist(pairs(20, 2)), tmp_path / "pairs.parquet")
+    assert len(questions(semantic._rows(tmp_path / "pairs.parquet")).pairs) == 20
