@@ -1,4 +1,4 @@
-"""Every warmer in the registry: it finds what returns, plans within its budget, repeats itself, and survives writing."""
+"""Every warmer in the registry: it finds what returns, stays within its budget, and survives being written."""
 
 from functools import cache
 
