@@ -2,8 +2,9 @@
 
 A cache without bound, whose answers live for a time, is replayed over the second half of the trace in time; prefills
 are planned at the beginning of each window under a budget of prefills a request. Before each of a few equal parts of
-that half, warmers are trained and the tournament is held on everything before it. The warmer that knows when each key
-returns (oracle), no warming, and the ceiling (an infinite cache whose answers never die) stand beside.
+that half, warmers are trained and the tournament is held on everything before it. Warmers that know when each key
+returns (oracle) or how often (rates), no warming, and the ceiling (an infinite cache whose answers never die) stand
+beside.
 """
 
 import argparse
@@ -40,6 +41,22 @@ class Walked:
     def score(self, tally: Tally, keys: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the word of the one in service."""
         return self.warmers[max(int(np.searchsorted(self.since, tally.now, side="right")) - 1, 0)].score(tally, keys)
+
+
+class Rates:
+    """Is told how many windows of the whole trace each key is asked for in, past and future: no count can do better.
+
+    Where keys come at random, nobody can; what lies between it and the oracle is when a key comes.
+    """
+
+    def __init__(self, demand: Demand, seconds: float) -> None:
+        number = np.floor(demand.at / seconds).astype(np.int64)
+        visits = np.unique(np.stack([demand.key, number]), axis=1)
+        self._visits = np.bincount(visits[0], minlength=demand.keys).astype(np.float64)
+
+    def score(self, tally: Tally, keys: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return each key's windows, (keys,)."""
+        return self._visits[keys]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,6 +104,7 @@ def measure(demand: Demand, settings: WarmerSettings, parts: int, seed: int) -> 
             rows[f"{name}@{budget:g}"] = Contestant(Walked(moments, tuple(many)), budget)
         picked = tuple(trained[name][part] for part, name in enumerate(chosen[budget]))
         rows[f"chosen@{budget:g}"] = Contestant(Walked(moments, picked), budget)
+        rows[f"rates@{budget:g}"] = Contestant(Rates(demand, settings.window_seconds), budget)
         rows[f"oracle@{budget:g}"] = Contestant(Oracle(demand, settings), budget)
     played = play(demand, start, settings, rows)
     top = ceiling(demand, start, settings.window_seconds)
@@ -110,7 +128,7 @@ def _told(
     settings: WarmerSettings, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
     room = top - none.hit_rate
-    rows = {name: played[f"{name}@{budget:g}"] for name in (*WARMERS, "chosen", "oracle")}
+    rows = {name: played[f"{name}@{budget:g}"] for name in (*WARMERS, "chosen", "rates", "oracle")}
     best = max((name for name in WARMERS if name != tournament.LEARNED), key=lambda name: rows[name].hit_rate)
     told: dict[str, Any] = {
         name: {

@@ -42,6 +42,11 @@ def test_the_learner_wins_where_there_are_jobs_and_the_tournament_sees_it(found)
     assert told["chosen"]["useful_share"] > told["ewma"]["useful_share"]
 
 
+def test_who_is_told_rates_beats_counting_and_not_the_oracle(found):
+    for told in found["budgets"].values():
+        assert told["lfu"]["hit_rate"] - 0.01 < told["rates"]["hit_rate"] <= told["oracle"]["hit_rate"]
+
+
 def test_prefills_at_the_price_of_a_miss_never_save_money(found):
     for told in found["budgets"].values():
         assert all(told[name]["net_saved_usd"] <= 0 for name in ("ewma", "lightgbm", "chosen", "oracle"))
