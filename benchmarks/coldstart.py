@@ -14,7 +14,6 @@ of its seeds.
 import argparse
 import json
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -32,8 +30,8 @@ from beastmode.bundle import Bundle
 from beastmode.logistic import clipped
 from beastmode.objective import Objective
 from beastmode.validity import plain
-from benchmarks.selector import priced
-from features.outcomes import catalogue, outcomes
+from benchmarks.candidate_sets import candidate_sets
+from features.outcomes import catalogue
 from features.table import Table
 from models import exporting, recipes
 from models.routing_metrics import auc
@@ -50,27 +48,17 @@ FIGURES = ("auc", "difficulty", "alone", "mean_error", "se", "covered", "gain", 
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark and write its JSON."""
     options = _parser().parse_args(arguments)
-    folder = options.data or os.environ.get("BEASTMODE_DATA")
-    if folder is None:
-        print("coldstart: name the folder of outcome tables by --data or BEASTMODE_DATA", file=sys.stderr)
-        return 2
-    sets = json.loads((Path(folder) / "candidate_sets.json").read_text())
-    missing = [name for name in options.set if name not in sets]
-    if missing:
-        print(f"coldstart: no candidate set {missing[0]!r}; known: {', '.join(sets)}", file=sys.stderr)
-        return 2
     settings = recipes.Settings.small() if options.small else recipes.Settings()
     found = {}
     try:
-        for name in options.set:
-            prices = sets[name].get("assumed_usd_per_request", {})
-            table = priced(outcomes(pd.read_parquet(Path(folder) / sets[name]["file"]), sets[name]["models"]), prices)
+        for name, chosen in candidate_sets(options.set, options.data).items():
+            table = chosen.table()
             models = options.left_out or list(table.candidates)
             rows = [
                 row
                 for seed in options.seeds
                 for model in models
-                for row in taught(table, prices, model, options.probes, settings, seed)
+                for row in taught(table, chosen.prices, model, options.probes, settings, seed)
             ]
             found[name] = {"rows": rows, "summary": summary(rows, models, options.probes), "prompts": len(table)}
     except ValueError as error:

@@ -11,7 +11,6 @@ utility: a hundred times quality less the price of money.
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,8 +23,8 @@ from numpy.typing import NDArray
 
 from beastmode.objective import Objective
 from beastmode.validity import plain
+from benchmarks.candidate_sets import candidate_sets, priced, read_prices
 from benchmarks.estimator_worlds import SINGLE, Population, population
-from benchmarks.selector import priced, read_prices
 from features.outcomes import outcomes
 from features.table import Table
 from models import recipes
@@ -190,20 +189,7 @@ def _tables(options: argparse.Namespace) -> dict[str, Table]:
     if options.outcomes is not None:
         models = [name for part in options.models for name in part.split(",")] if options.models else None
         return {Path(options.outcomes).stem: priced(outcomes(pd.read_parquet(options.outcomes), models), prices)}
-    data = options.data or os.environ.get("BEASTMODE_DATA")
-    if data is None:
-        raise ValueError("--set: name the folder of outcome tables by --data or BEASTMODE_DATA")
-    known = json.loads((Path(data) / "candidate_sets.json").read_text())
-    missing = [name for name in options.set if name not in known]
-    if missing:
-        raise ValueError(f"--set: no candidate set {missing[0]!r}; known: {', '.join(known)}")
-    return {
-        name: priced(
-            outcomes(pd.read_parquet(Path(data) / known[name]["file"]), known[name]["models"]),
-            known[name].get("assumed_usd_per_request", prices),
-        )
-        for name in options.set
-    }
+    return {name: chosen.table(prices) for name, chosen in candidate_sets(options.set, options.data).items()}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,19 +7,17 @@ folds. Writes one PNG a set.
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.candidate_sets import candidate_sets
 from benchmarks.routing_report import Run
-from benchmarks.selector import priced, run
-from features.outcomes import outcomes
+from benchmarks.selector import run
 from models import recipes
 from models.values import earned
 from pipelines import plots
@@ -35,21 +33,19 @@ PRICES = tuple(float(price) for price in np.geomspace(1, 3_000, 15))
 def main(arguments: Sequence[str]) -> int:
     """Draw the pictures; returns 0."""
     options = _parser().parse_args(arguments)
-    data = options.data or os.environ.get("BEASTMODE_DATA")
-    if data is None:
-        print("frontier: name the folder of outcome tables by --data or BEASTMODE_DATA", file=sys.stderr)
+    try:
+        chosen = candidate_sets(options.set, options.data)
+    except ValueError as error:
+        print(f"frontier: {error}", file=sys.stderr)
         return 2
-    known = json.loads((Path(data) / "candidate_sets.json").read_text())
     settings = recipes.Settings.small() if options.small else recipes.Settings()
     teacher = sentence_transformer(Path(options.embeddings)) if options.encoder == "static" else None
     Path(options.out).mkdir(parents=True, exist_ok=True)
-    for name in options.set:
-        entry = known[name]
-        prices = entry.get("assumed_usd_per_request", {})
-        table = priced(outcomes(pd.read_parquet(Path(data) / entry["file"]), entry["models"]), prices)
+    for name, one in chosen.items():
+        table = one.table()
         fold = np.random.default_rng(options.seed).permutation(len(table)) % options.folds
         runs = [
-            run(table.take(fold != k), table.take(fold == k), prices, settings, options.seed, teacher)
+            run(table.take(fold != k), table.take(fold == k), one.prices, settings, options.seed, teacher)
             for k in range(options.folds)
         ]
         drawn = points(runs)

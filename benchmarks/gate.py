@@ -13,7 +13,6 @@ them; the first verdict other than hold counts. Judged by `models.comparison`'s 
 
 import argparse
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +25,8 @@ from scipy.stats import t
 
 from beastmode.objective import Objective
 from beastmode.validity import plain
+from benchmarks.candidate_sets import candidate_sets, priced, read_prices
 from benchmarks.gate_units import units
-from benchmarks.selector import priced, read_prices
 from features.outcomes import outcomes
 from features.table import Table
 from models import comparison
@@ -113,15 +112,12 @@ def tables(options: argparse.Namespace) -> Iterator[tuple[str, Table]]:
         models = options.models.split(",") if options.models else None
         yield Path(options.train).stem, priced(outcomes(pd.read_parquet(options.train), models), prices)
         return
-    data = options.data or os.environ.get("BEASTMODE_DATA")
-    if data is None:
-        raise SystemExit("name the folder of outcome tables by --data or BEASTMODE_DATA, or a table by --train")
-    known = json.loads((Path(data) / "candidate_sets.json").read_text())
-    for name in options.set or known:
-        if name not in known:
-            raise SystemExit(f"--set: no candidate set {name!r}; known: {', '.join(known)}")
-        frame = pd.read_parquet(Path(data) / known[name]["file"])
-        yield name, priced(outcomes(frame, known[name]["models"]), known[name].get("assumed_usd_per_request", {}))
+    try:
+        chosen = candidate_sets(options.set, options.data)
+    except ValueError as error:
+        raise SystemExit(f"{error}, or a table by --train") from None
+    for name, one in chosen.items():
+        yield name, one.table()
 
 
 def cells(population: Population, options: argparse.Namespace) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import pandas as pd
 from beastmode.bundle import Bundle
 from beastmode.objective import Objective
 from beastmode.validity import plain
-from benchmarks.selector import priced, read_prices
+from benchmarks.candidate_sets import priced, read_prices
 from features.outcomes import catalogue, outcomes
 from features.table import Table
 from models import exporting, guarantee, recipes

@@ -12,7 +12,6 @@ Figures are points of quality, paired, with standard errors over seeds.
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from beastmode.objective import Objective
 from beastmode.validity import plain
+from benchmarks.candidate_sets import candidate_sets
 from benchmarks.rungs import teachers
 from features.outcomes import catalogue, outcomes
 from features.table import Table
@@ -95,7 +95,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the benchmark and write its JSON."""
     options = _parser().parse_args(arguments)
     try:
-        table = _table(options)
+        chosen = candidate_sets([options.set], options.data)[options.set]
+        table = outcomes(pd.read_parquet(chosen.file), chosen.models)
         found = {"set": options.set, "candidates": list(table.candidates), **_run(table, options)}
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -165,17 +166,6 @@ def _summary(seeds: Sequence[Mapping[str, Any]], logs: Sequence[int]) -> dict[st
 def _mean(values: Sequence[float]) -> dict[str, float]:
     error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
     return {"points": float(np.mean(values)), "se": error}
-
-
-def _table(options: argparse.Namespace) -> Table:
-    """Return the set's outcomes; raises ValueError where it is not there."""
-    data = options.data or os.environ.get("BEASTMODE_DATA")
-    if data is None:
-        raise ValueError("--set: name the folder of outcome tables by --data or BEASTMODE_DATA")
-    known = json.loads((Path(data) / "candidate_sets.json").read_text())
-    if options.set not in known:
-        raise ValueError(f"--set: no candidate set {options.set!r}; known: {', '.join(known)}")
-    return outcomes(pd.read_parquet(Path(data) / known[options.set]["file"]), known[options.set]["models"])
 
 
 def _parser() -> argparse.ArgumentParser:

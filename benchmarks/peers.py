@@ -24,14 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from beastmode.validity import plain
+from benchmarks.candidate_sets import candidate_sets
 from benchmarks.decision import ONE_THREAD
 from benchmarks.routing_report import Run
-from benchmarks.selector import priced, run
-from features.outcomes import outcomes
+from benchmarks.selector import run
 from features.table import Table
 from models import recipes
 from models.routing_metrics import pair
@@ -75,13 +74,12 @@ class Answer:
 def main(arguments: Sequence[str]) -> int:
     """Run the peers beside ours and write the JSON; returns 0 where all could be run."""
     options = _parser().parse_args(arguments)
-    data = options.data or os.environ.get("BEASTMODE_DATA")
-    if data is None:
-        print("peers: name the folder of outcome tables by --data or BEASTMODE_DATA", file=sys.stderr)
+    try:
+        chosen = candidate_sets([options.set], options.data)[options.set]
+    except ValueError as error:
+        print(f"peers: {error}", file=sys.stderr)
         return 2
-    known = json.loads((Path(data) / "candidate_sets.json").read_text())[options.set]
-    prices = known.get("assumed_usd_per_request", {})
-    table = priced(outcomes(pd.read_parquet(Path(data) / known["file"]), known["models"]), prices)
+    table = chosen.table()
     if options.limit is not None:
         drawn = np.random.default_rng(options.seed).permutation(len(table))[: options.limit]
         table = table.take(np.sort(drawn))
@@ -94,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
     for k in range(options.folds):
         train, test = table.take(fold != k), table.take(fold == k)
         distilled = teacher if options.encoder == "static" else None
-        ours.append(run(train, test, prices, settings, options.seed, distilled))
+        ours.append(run(train, test, chosen.prices, settings, options.seed, distilled))
         for name in options.peers:
             try:
                 answers[name].append(_answer(PEERS[name], train, test, ours[-1], teacher, options))

@@ -13,12 +13,11 @@ again and asked through `Router.route`; several seeds are averaged for each prom
 import argparse
 import json
 import math
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from beastmode.objective import Objective
 from beastmode.router import Router
 from beastmode.transformer import Transformer
 from beastmode.validity import plain
+from benchmarks.candidate_sets import candidate_sets, priced, read_prices
 from benchmarks.pooling import Differences, pooled
 from benchmarks.routing_report import Run, averaged, prompts, report
 from benchmarks.rungs import bought, reminded, teachers
@@ -105,21 +105,9 @@ def _tasks(options: argparse.Namespace) -> dict[str, Task]:
         models = tuple(options.models.split(",")) if options.models else None
         prices = read_prices(Path(options.prices)) if options.prices else {}
         return {Path(options.train).stem: Task(Path(options.train), test, models, prices)}
-    data = options.data or os.environ.get("BEASTMODE_DATA")
-    if data is None:
-        raise ValueError("--set: name the folder of outcome tables by --data or BEASTMODE_DATA")
-    known = json.loads((Path(data) / "candidate_sets.json").read_text())
-    missing = [name for name in options.set if name not in known]
-    if missing:
-        raise ValueError(f"--set: no candidate set {missing[0]!r}; known: {', '.join(known)}")
     return {
-        name: Task(
-            Path(data) / known[name]["file"],
-            test,
-            tuple(known[name]["models"]),
-            known[name].get("assumed_usd_per_request", {}),
-        )
-        for name in options.set
+        name: Task(chosen.file, test, chosen.models, chosen.prices)
+        for name, chosen in candidate_sets(options.set, options.data).items()
     }
 
 
@@ -201,24 +189,6 @@ def run(
             "cv": dict(trained.metrics),
         },
     )
-
-
-def read_prices(path: Path) -> dict[str, float]:
-    """Return US dollars a request by model, from a flat JSON file or from candidate sets that assume prices."""
-    known = json.loads(path.read_text())
-    nested = [entry["assumed_usd_per_request"] for entry in known.values() if isinstance(entry, dict)
-              and "assumed_usd_per_request" in entry]  # fmt: skip
-    flat = {name: value for name, value in known.items() if isinstance(value, (int, float))}
-    return {name: float(value) for part in (*nested, flat) for name, value in part.items()}
-
-
-def priced(table: Table, prices: Mapping[str, float]) -> Table:
-    """Return the table with the cost of the models that `prices` names replaced, in US dollars a request."""
-    cost = table.cost_usd.copy()
-    for column, name in enumerate(table.candidates):
-        if name in prices:
-            cost[:, column] = prices[name]
-    return replace(table, cost_usd=cost)
 
 
 def _number(value: float | None) -> float:

@@ -26,7 +26,7 @@ from beastmode.objective import Objective
 from beastmode.router import Router
 from beastmode.scoring import QUANTILES
 from beastmode.validity import plain
-from benchmarks.selector import priced, read_prices
+from benchmarks.candidate_sets import priced, read_prices
 from benchmarks.usage_report import Foretold, amount, costs, lines
 from features.outcomes import catalogue, outcomes
 from features.table import Table
