@@ -11,6 +11,7 @@ from typing import Any
 
 from beastmode.candidates import Candidate
 from beastmode.records import Message, Request
+from pipelines.files import write_whole
 from pipelines.probe_calls import most
 from pipelines.probe_journal import Recalled
 from pipelines.probe_paying import GivenUp, Payer
@@ -197,7 +198,4 @@ class Asking:
         return self.waiting / f"{name}.txt"
 
     def _keep(self, name: str, text: str) -> None:
-        part = self.waiting / f"{name}.part"
-        part.touch(mode=0o600)
-        part.write_text(text, encoding="utf-8", errors="replace")
-        part.replace(self._kept(name))
+        write_whole(self._kept(name), text, private=True)

@@ -1,12 +1,13 @@
 """What a journal already tells of probes: who answered, who was scored, and what every plan has spent."""
 
 import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pipelines.files import json_lines
 
 PLAN, INCLUSION, RESERVED = "probe_plan", "probe_inclusion", "probe_reserved_usd"
 """Keys of a probe's context, beside `features.joins.PROBE`, which says how its request was chosen."""
@@ -39,7 +40,7 @@ def recall(folder: Path) -> Recalled:
     told = Recalled()
     for path in sorted(folder.glob("journal-*.jsonl")):
         begun: dict[str, Mapping[str, Any]] = {}
-        for line in _lines(path):
+        for line in json_lines(path):
             _hear(line, begun, told)
         for known in begun.values():
             told.spent[known["context"][PLAN]] += _reserved(known)
@@ -53,17 +54,6 @@ def charge(begun: Mapping[str, Any], end: Mapping[str, Any]) -> float:
         return float(cost)
     unknown = end.get("status") == "success" or end.get("error_type") in MAY_BILL
     return _reserved(begun) if unknown else 0.0
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as stream:
-        for raw in stream:
-            try:
-                known = json.loads(raw)
-            except ValueError:
-                continue
-            if isinstance(known, dict):
-                yield known
 
 
 def _hear(line: dict[str, Any], begun: dict[str, Mapping[str, Any]], told: Recalled) -> None:

@@ -18,6 +18,7 @@ from beastmode.records import Needs, Request, new_id
 from features.joins import SERVING
 from features.table import Table
 from models.probing import Planning, Situation, plan
+from pipelines.files import write_whole
 from pipelines.probe_calls import Caller, most
 from pipelines.probe_journal import probe_id
 from pipelines.probe_settings import ProbeSettings
@@ -59,10 +60,7 @@ class ProbePlan:
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, json.dumps(asdict(self), indent=1))
 
     @classmethod
     def read(cls, path: Path) -> "ProbePlan":

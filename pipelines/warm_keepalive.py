@@ -16,6 +16,7 @@ from beastmode.journal import Journal
 from beastmode.records import Decision, Plan, Request
 from features.joins import SERVING
 from features.keepalive import TURNS, PrefixPrices, keep_alive, return_rates
+from pipelines.files import write_whole
 from pipelines.probe_calls import Caller, CallError, host_of, most, paid
 from pipelines.probe_purse import Purse
 from pipelines.warm_ledger import Ledger
@@ -114,9 +115,8 @@ def read_prefixes(
         finally:
             purse.settle(reserve, cost)
             ledger.end(key, cost, state)
-    part = kept.with_suffix(".part")
-    part.write_text(json.dumps({name: moment for name, moment in done.items() if moment > at.timestamp() - 7 * 86_400}))
-    part.replace(kept)
+    lately = {name: moment for name, moment in done.items() if moment > at.timestamp() - 7 * 86_400}
+    write_whole(kept, json.dumps(lately))
     return count
 
 

@@ -3,10 +3,11 @@
 import json
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pipelines.files import json_lines, write_whole
 
 
 @dataclass(slots=True)
@@ -24,7 +25,7 @@ class Ledger:
     def open(cls, path: Path) -> "Ledger":
         """Read what earlier runs wrote; a line that was torn by a kill is passed over."""
         ledger, begun = cls(path), {}
-        for line in _lines(path):
+        for line in json_lines(path) if path.exists() else ():
             key = str(line.get("key"))
             if line.get("kind") == "begin":
                 begun[key] = float(line["most_usd"])
@@ -51,12 +52,7 @@ class Ledger:
 
     def keep(self, key: str, value: Any) -> None:
         """Keep an answer until it is held by the cache: what is paid for is not lost with the process."""
-        place = self._answer(key)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_suffix(".part")
-        part.touch(mode=0o600)
-        part.write_text(json.dumps(value), encoding="utf-8")
-        part.replace(place)
+        write_whole(self._answer(key), json.dumps(value), private=True)
 
     def kept(self, key: str) -> Any:
         """Return the answer that was kept, or None."""
@@ -80,16 +76,3 @@ class Ledger:
                 file.write(b"\n" + json.dumps(line).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        return
-    with path.open("rb") as stream:
-        for raw in stream:
-            try:
-                known = json.loads(raw)
-            except ValueError:
-                continue
-            if isinstance(known, dict):
-                yield known

@@ -14,6 +14,7 @@ from beastmode.cache import Cache
 from beastmode.objective import Objective
 from beastmode.records import new_id
 from models.prefills import choose, useful
+from pipelines.files import write_whole
 from pipelines.warm_demand import Logged
 from pipelines.warm_settings import WarmSettings
 
@@ -68,10 +69,7 @@ class WarmPlan:
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, json.dumps(asdict(self), indent=1))
 
     @classmethod
     def read(cls, path: Path) -> "WarmPlan":
