@@ -113,7 +113,7 @@ def cautious(se: Floats, n: ArrayLike, guess: float = GUESS, weight: float = WEI
     Early on a stream whose observations happen to agree would be certain of itself; later the guess is forgotten.
     """
     n = np.asarray(n, dtype=np.float64)
-    squares = np.square(se) * n * np.maximum(n - 1, 0)
+    squares = np.square(np.where(n > 1, se, 0.0)) * n * np.maximum(n - 1, 0)
     return np.asarray(np.sqrt((squares + weight * guess**2) / (np.maximum(n - 1, 0) + weight) / np.maximum(n, 1)))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from beastmode.candidates import Candidate, Price
 from beastmode.experiment import Challenge
 from beastmode.objective import Objective
 from beastmode.policies import EpsilonGreedy, Greedy
+from beastmode.recording import Recording
 from beastmode.scorers import Constant
 from models import encoders
 from pipelines import logs
@@ -76,6 +78,19 @@ def nominate(context: Context, made: Bundle, verdict: str = "promote") -> Run:
     return run
 
 
+class Timed(Journal):
+    """A journal whose latencies are drawn, so that a busy machine is no drift."""
+
+    def __init__(self, path: Path, rng: np.random.Generator) -> None:
+        super().__init__(path)
+        self.rng = rng
+
+    def end(self, recording: Recording, outcome: dict[str, Any]) -> None:
+        took = float(self.rng.lognormal(0.0, 0.3))
+        calls = [{**call, "latency_ms": took} for call in outcome["attempts"]]
+        super().end(recording, {**outcome, "latency_ms": took, "attempts": calls})
+
+
 class Traffic:
     """An application: it serves what the store says, journals, and hears how good each answer was."""
 
@@ -98,7 +113,7 @@ class Traffic:
     def serve(self, requests: int) -> None:
         """Serve so many requests and ingest the journal."""
         router = self.router()
-        with Journal(self.context.workspace.root / "journal") as journal:
+        with Timed(self.context.workspace.root / "journal", self.rng) as journal:
             for _ in range(requests):
                 self.units += 1
                 text = self.words[int(self.rng.integers(len(self.words)))]
@@ -107,6 +122,8 @@ class Traffic:
                 )
                 try:
                     with journal.attempt(decision) as attempt:
+                        # Seconds that are drawn, beside which this machine's own do not count.
+                        attempt.began_before(float(self.rng.lognormal(-3.0, 0.3)))
                         if self.rng.random() < self.fails.get(decision.candidate, 0.0):
                             raise ConnectionRefusedError("nobody there")
                         attempt.tokens(input=30, output=60)
