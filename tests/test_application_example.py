@@ -1,9 +1,7 @@
 """The example application, against providers on real sockets, with the standard library's client."""
 
-import http.server
 import importlib.util
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from beastmode import Bundle, Candidate, Greedy, Journal, Objective, Price, Rout
 from beastmode.encoding import Encoder
 from beastmode.lexical import NAMES
 from beastmode.scorers import Constant
+from tests.loopback import Handler, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,44 +28,30 @@ def application() -> Any:
     return module
 
 
-class Provider(http.server.BaseHTTPRequestHandler):
+class Provider(Handler):
     """Answers as the list of statuses for the model asked of says, then always well."""
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = self.asked()
         server: Any = self.server
         status = server.statuses.get(asked["model"], []).pop(0) if server.statuses.get(asked["model"]) else 200
         usage = {"prompt_tokens": 9, "completion_tokens": 2}
         said = {"model": asked["model"], "choices": [{"message": {"content": "four"}}], "usage": usage}
-        data = json.dumps(said if status == 200 else {"error": {"message": "no"}}).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+        self.answer(status, said if status == 200 else {"error": {"message": "no"}})
 
 
 @pytest.fixture
 def provider() -> Iterator[Any]:
-    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    server.statuses = {}
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Provider, statuses={}) as server:
+        yield server
 
 
 @pytest.fixture
 def bundle(provider: Any, tmp_path: Path) -> Path:
-    url = f"http://127.0.0.1:{provider.server_address[1]}/v1"
     names = ("best", "second", "third")
     Bundle(
         name="b",
-        candidates=tuple(Candidate(name, "here", url, price=Price(1, 1)) for name in names),
+        candidates=tuple(Candidate(name, "here", f"{provider.url}/v1", price=Price(1, 1)) for name in names),
         encoder=Encoder(np.zeros(len(NAMES)), np.ones(len(NAMES))),
         scorer=Constant(np.array([0.9, 0.8, 0.7]), np.ones(3), np.ones(3)),
         policy=Greedy(),

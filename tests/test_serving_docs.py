@@ -1,9 +1,7 @@
 """The serving pages say what the code does."""
 
-import http.server
 import json
 import re
-import threading
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from beastmode.lexical import NAMES
 from beastmode.policies import POLICIES
 from beastmode.scorers import Constant
 from beastmode.vocabulary import ERROR_TYPES
+from tests.loopback import Handler, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -96,22 +95,14 @@ def test_it_is_eight_lines_beside_imports() -> None:
     assert len(lines) == 8
 
 
-class Provider(http.server.BaseHTTPRequestHandler):
+class Provider(Handler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         message = {"role": "assistant", "content": "four"}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
         usage = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}
         said = {"id": "1", "object": "chat.completion", "created": 1, "model": "a", "choices": [choice], "usage": usage}
-        data = json.dumps(said).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+        self.answer(200, said, {"Content-Type": "application/json"})
 
 
 def test_every_example_runs_as_it_stands(
@@ -119,30 +110,25 @@ def test_every_example_runs_as_it_stands(
 ) -> None:
     """All of them, in their order, as one program; what a comment says of a line's output is what it prints."""
     pytest.importorskip("openai", reason="the openai client is not installed; it comes with the dev extra")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    store = Store(tmp_path / "workspace" / "store")
-    store.add(served(f"http://127.0.0.1:{server.server_address[1]}/v1"))
-    store.promote("b", at="2026", reason="test")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("A_KEY", "none")
     known: dict[str, Any] = {}
-    try:
-        for snippet in SNIPPETS:
-            exec(snippet, known)
-            claims = re.findall(r"print\(.*\)  # (.*)", snippet)
-            said = capsys.readouterr().out
-            for claim in claims:
-                # Dots stand for what is left out.
-                assert re.search(".*".join(map(re.escape, claim.split("..."))), said), (claim, said)
-        known["client"].close()
-    finally:
-        known["router"].close()
-        known["journal"].close()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Provider) as server:
+        store = Store(tmp_path / "workspace" / "store")
+        store.add(served(f"{server.url}/v1"))
+        store.promote("b", at="2026", reason="test")
+        try:
+            for snippet in SNIPPETS:
+                exec(snippet, known)
+                claims = re.findall(r"print\(.*\)  # (.*)", snippet)
+                said = capsys.readouterr().out
+                for claim in claims:
+                    # Dots stand for what is left out.
+                    assert re.search(".*".join(map(re.escape, claim.split("..."))), said), (claim, said)
+            known["client"].close()
+        finally:
+            known["router"].close()
+            known["journal"].close()
     (file,) = (tmp_path / "workspace" / "logs").iterdir()
     begin, end, feedback = map(json.loads, file.read_text().splitlines())
     assert (begin["plan"], end["status"], end["input_tokens"]) == ("gpt-4o-mini", "success", 9)

@@ -21,9 +21,10 @@ from beastmode.errors import (
     retry_after,
     tip,
 )
+from tests.loopback import Handler, serving
 
 
-class Provider(http.server.BaseHTTPRequestHandler):
+class Provider(Handler):
     """Answers with the status that the path names."""
 
     protocol_version = "HTTP/1.1"
@@ -44,31 +45,16 @@ class Provider(http.server.BaseHTTPRequestHandler):
             return
         status, _, code = what.partition("-")
         body = b"<html>" if code == "html" else json.dumps({"error": {"message": code or "no", "code": code}}).encode()
-        self.send_response(int(status))
-        self.send_header("Content-Type", "text/html" if code == "html" else "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if status == "429":
-            self.send_header("Retry-After", "7")
-        self.end_headers()
-        self.wfile.write(body)
+        headers = {"Content-Type": "text/html" if code == "html" else "application/json"}
+        self.answer(int(status), body, headers | ({"Retry-After": "7"} if status == "429" else {}))
 
     do_GET = do_POST
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    server.release = threading.Event()  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.release.set()  # type: ignore[attr-defined]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Provider) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 import base64
 import contextlib
 import hashlib
-import http.server
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
 import urllib.request
@@ -26,6 +24,7 @@ from beastmode.folder import MANIFEST
 from beastmode.registry import TAG, fetch, set_alias
 from beastmode.router import Router
 from beastmode.store import Registered, Store
+from tests.loopback import Handler, serving
 
 MODEL = "beastmode-router"
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
@@ -159,7 +158,7 @@ def test_rollback_moves_the_alias_too(
     assert f"champion is version {pointer.registry.version}" in capsys.readouterr().out
 
 
-class Hostile(http.server.BaseHTTPRequestHandler):
+class Hostile(Handler):
     """An MLflow server as an attacker, a proxy or a mistake would have it; `answers` maps paths to what is said."""
 
     def do_GET(self) -> None:
@@ -176,23 +175,14 @@ class Hostile(http.server.BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):
             self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
-        pass
-
 
 @pytest.fixture
 def hostile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
-    server.answers, server.seen = {}, []
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_address[1]}")
     for name in CREDENTIALS:
         monkeypatch.delenv(name, raising=False)
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Hostile, answers={}, seen=[]) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        yield server
 
 
 def serve(server: Any, folder: Path, sha256: str | None = None) -> None:

@@ -2,38 +2,17 @@
 
 import json
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.coldstart import summary
-from features.worlds.synthetic import SyntheticSettings, outcomes
 
 
-@pytest.fixture
-def folder(tmp_path):
-    table, _ = outcomes(SyntheticSettings(prompts=600), 4)
-    rows = [
-        {
-            "prompt_id": table.request_ids[i], "prompt": table.texts[i], "model": table.candidates[j],
-            "score": table.quality[i, j], "cost_usd": table.cost_usd[i, j], "input_tokens": table.input_tokens[i],
-            "output_tokens": table.output_tokens[i, j], "latency_ms": np.nan,
-        }
-        for i in range(len(table))
-        for j in range(len(table.candidates))
-    ]  # fmt: skip
-    pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
-    sets = {"made_up": {"file": "a.parquet", "models": list(table.candidates)}}
-    (tmp_path / "candidate_sets.json").write_text(json.dumps(sets))
-    return tmp_path
-
-
-def test_the_command_teaches_the_model_left_out_and_reports_its_doubt(folder, capsys):
-    out = folder / "out.json"
+def test_the_command_teaches_the_model_left_out_and_reports_its_doubt(made_up, capsys):
+    out = made_up / "out.json"
     options = [
         "--data",
-        str(folder),
+        str(made_up),
         "--set",
         "made_up",
         "--probes",
@@ -69,10 +48,10 @@ def test_means_are_over_models_of_the_means_over_seeds():
     assert found["first_three"]["auc"] == found["auc"]
 
 
-def test_an_unknown_set_and_too_many_probes_are_refused(folder, capsys):
-    assert main(["coldstart", "--data", str(folder), "--set", "nowhere"]) == 2
+def test_an_unknown_set_and_too_many_probes_are_refused(made_up, capsys):
+    assert main(["coldstart", "--data", str(made_up), "--set", "nowhere"]) == 2
     assert "made_up" in capsys.readouterr().err
-    assert main(["coldstart", "--data", str(folder), "--set", "made_up", "--probes", "300", "--small"]) == 2
+    assert main(["coldstart", "--data", str(made_up), "--set", "made_up", "--probes", "300", "--small"]) == 2
     assert "--probes 300" in capsys.readouterr().err
-    assert main(["coldstart", "--data", str(folder), "--set", "made_up", "--left-out", "nobody", "--small"]) == 2
+    assert main(["coldstart", "--data", str(made_up), "--set", "made_up", "--left-out", "nobody", "--small"]) == 2
     assert "nobody" in capsys.readouterr().err

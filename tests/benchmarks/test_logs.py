@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
@@ -36,21 +35,8 @@ def test_too_many_probes_are_refused():
         deal(outcomes(SyntheticSettings(prompts=100), 4)[0], 0, 60, 10, "best")
 
 
-def test_the_command_writes_differences_that_add_up(tmp_path, capsys):
-    table, _ = outcomes(SyntheticSettings(prompts=600), 4)
-    rows = [
-        {
-            "prompt_id": table.request_ids[i], "prompt": table.texts[i], "model": table.candidates[j],
-            "score": table.quality[i, j], "cost_usd": table.cost_usd[i, j], "input_tokens": table.input_tokens[i],
-            "output_tokens": table.output_tokens[i, j], "latency_ms": np.nan,
-        }
-        for i in range(len(table))
-        for j in range(len(table.candidates))
-    ]  # fmt: skip
-    pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
-    sets = {"made_up": {"file": "a.parquet", "models": list(table.candidates)}}
-    (tmp_path / "candidate_sets.json").write_text(json.dumps(sets))
-    options = ["--data", str(tmp_path), "--set", "made_up", "--probes", "100", "--logs", "300", "--seeds", "2"]
+def test_the_command_writes_differences_that_add_up(made_up, capsys):
+    options = ["--data", str(made_up), "--set", "made_up", "--probes", "100", "--logs", "300", "--seeds", "2"]
     assert main(["logs", *options, "--texts"]) == 0
     found = json.loads(capsys.readouterr().out)
     for row in found["seeds"]:

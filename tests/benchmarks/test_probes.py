@@ -3,29 +3,16 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.probes import Point, report
-from features.worlds.synthetic import SyntheticSettings, outcomes
 
 
 @pytest.mark.parametrize("learner", ["beliefs", "neighbours"])
-def test_the_command_writes_paired_curves(tmp_path, capsys, learner):
-    table, tasks = outcomes(SyntheticSettings(prompts=500), 4)
-    rows = [
-        {
-            "dataset": "made-up", "task": tasks[i], "prompt_id": table.request_ids[i], "prompt": table.texts[i],
-            "model": table.candidates[j], "score": table.quality[i, j], "cost_usd": table.cost_usd[i, j],
-            "input_tokens": table.input_tokens[i], "output_tokens": table.output_tokens[i, j], "latency_ms": np.nan,
-        }
-        for i in range(len(table))
-        for j in range(len(table.candidates))
-    ]  # fmt: skip
-    pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
-    out = tmp_path / "out.json"
-    options = ["--train", str(tmp_path / "a.parquet"), "--budgets", "40", "120", "--seeds", "2", "--json", str(out)]
+def test_the_command_writes_paired_curves(made_up, capsys, learner):
+    out = made_up / "out.json"
+    options = ["--train", str(made_up / "a.parquet"), "--budgets", "40", "120", "--seeds", "2", "--json", str(out)]
     options += ["--learner", learner]
     assert main(["probes", *options]) == 0
     found = json.loads(out.read_text())

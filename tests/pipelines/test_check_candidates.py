@@ -1,7 +1,5 @@
-import http.server
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,13 +7,14 @@ import pytest
 
 from beastmode.candidates import Candidate
 from pipelines.check_candidates import Health, check, lines, main
+from tests.loopback import Handler, serving
 
 
-class Provider(http.server.BaseHTTPRequestHandler):
+class Provider(Handler):
     """An OpenAI-compatible provider on a real socket; the model asked for says how it behaves."""
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = self.asked()
         server: Any = self.server
         server.seen.append((self.path, self.headers.get("Authorization"), asked))
         match asked["model"]:
@@ -36,33 +35,17 @@ class Provider(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer(200, {"object": "list", "data": [{"id": "good"}, {"id": "newer"}]})
 
-    def answer(self, status: int, body: Any) -> None:
-        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
 
 @pytest.fixture
 def provider() -> Iterator[Any]:
-    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    server.seen, server.release = [], threading.Event()
-    server.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.release.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Provider, seen=[]) as server:
+        yield server
 
 
 def test_a_healthy_candidate(provider: Any) -> None:
-    (health,) = check([Candidate("a", base_url=provider.url, api_key_env="A_KEY", model="good")], {"A_KEY": "sk-1"})
+    (health,) = check(
+        [Candidate("a", base_url=f"{provider.url}/v1", api_key_env="A_KEY", model="good")], {"A_KEY": "sk-1"}
+    )
     assert (health.status, health.http_status, health.model_served) == ("healthy", 200, "good-2026")
     assert health.latency_ms is not None
     path, authorization, asked = provider.seen[0]
@@ -71,7 +54,7 @@ def test_a_healthy_candidate(provider: Any) -> None:
 
 
 def test_a_model_that_wants_the_newer_name_of_the_limit(provider: Any) -> None:
-    (health,) = check([Candidate("newer", base_url=provider.url + "/")], {})
+    (health,) = check([Candidate("newer", base_url=f"{provider.url}/v1" + "/")], {})
     assert health.status == "healthy"
     assert [sorted(asked)[0] for _, _, asked in provider.seen] == ["max_tokens", "max_completion_tokens"]
 
@@ -83,7 +66,7 @@ def test_a_model_that_wants_the_newer_name_of_the_limit(provider: Any) -> None:
      ("hangs", "provider_timeout")],
 )  # fmt: skip
 def test_a_failing_candidate_says_what_to_do(provider: Any, model: str, kind: str) -> None:
-    candidate = Candidate("a", base_url=provider.url, api_key_env="A_KEY", model=model)
+    candidate = Candidate("a", base_url=f"{provider.url}/v1", api_key_env="A_KEY", model=model)
     (health,) = check([candidate], {"A_KEY": "sk-secret"}, timeout_seconds=0.5 if model == "hangs" else 10)
     assert (health.status, health.error_type) == ("failing", kind)
     assert "ms)" in health.message
@@ -103,14 +86,14 @@ def test_nobody_listens() -> None:
 
 
 def test_a_key_that_is_not_set_is_named_and_nothing_is_called(provider: Any) -> None:
-    (health,) = check([Candidate("a", base_url=provider.url, api_key_env="A_KEY")], {})
+    (health,) = check([Candidate("a", base_url=f"{provider.url}/v1", api_key_env="A_KEY")], {})
     assert (health.status, health.error_type) == ("failing", "provider_authentication")
     assert "A_KEY is not set" in health.message
     assert provider.seen == []
 
 
 def test_the_free_check_lists_models(provider: Any) -> None:
-    candidates = [Candidate("good", base_url=provider.url), Candidate("gone", base_url=provider.url)]
+    candidates = [Candidate("good", base_url=f"{provider.url}/v1"), Candidate("gone", base_url=f"{provider.url}/v1")]
     good, gone = check(candidates, {}, free=True)
     assert good.status == "healthy"
     assert (gone.status, gone.error_type) == ("failing", "provider_not_found")
@@ -119,14 +102,14 @@ def test_the_free_check_lists_models(provider: Any) -> None:
 
 def test_the_command_prints_a_table_and_fails_where_one_fails(provider: Any, tmp_path: Any, capsys: Any) -> None:
     path = tmp_path / "candidates.toml"
-    path.write_text(f'[[candidates]]\nname = "good"\nbase_url = "{provider.url}"\n[[candidates]]\nname = "bare"\n')
+    path.write_text(f'[[candidates]]\nname = "good"\nbase_url = "{provider.url}/v1"\n[[candidates]]\nname = "bare"\n')
     assert main([str(path)]) == 0
     out = capsys.readouterr().out
     assert "healthy" in out
     assert "skipped" in out
     assert "add one to its block" in out
     with path.open("a") as file:
-        file.write(f'[[candidates]]\nname = "500"\nbase_url = "{provider.url}"\n')
+        file.write(f'[[candidates]]\nname = "500"\nbase_url = "{provider.url}/v1"\n')
     assert main([str(path), "--json"]) == 1
     assert [health["status"] for health in json.loads(capsys.readouterr().out)] == ["healthy", "skipped", "failing"]
     assert main([str(tmp_path / "none.toml")]) == 2

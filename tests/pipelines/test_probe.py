@@ -1,6 +1,5 @@
 """Probes against a real provider on a real socket, into a real journal and a real lake."""
 
-import http.server
 import json
 import shutil
 import signal
@@ -29,6 +28,7 @@ from pipelines.probe_journal import recall
 from pipelines.probe_purse import Purse
 from pipelines.probe_scoring import Unscored, exact, judged
 from pipelines.settings import SettingsError, load
+from tests.loopback import Handler, serving
 
 INPUT, OUTPUT = 12, 5
 """Tokens that the provider counts for every call."""
@@ -37,11 +37,11 @@ CALL = (INPUT * 1000 + OUTPUT * 2000) / 1e6
 SLOW = 0.03
 
 
-class Provider(http.server.BaseHTTPRequestHandler):
+class Provider(Handler):
     """Answers sums; the model asked for says how well, and how it behaves."""
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = self.asked()
         server: Any = self.server
         text = asked["messages"][-1]["content"]
         with server.lock:
@@ -74,37 +74,16 @@ class Provider(http.server.BaseHTTPRequestHandler):
         usage = {"prompt_tokens": INPUT, "completion_tokens": OUTPUT}
         self.answer(200, {"model": "m", "choices": [{"message": {"content": text}}], "usage": usage})
 
-    def answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
 
 @pytest.fixture
 def provider() -> Iterator[Any]:
-    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    server.seen, server.limits, server.lock = [], set(), threading.Lock()
-    server.busy = server.busiest = 0
-    server.delay = 0.0
-    server.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Provider, seen=[], limits=set(), lock=threading.Lock(), busy=0, busiest=0, delay=0.0) as server:
+        yield server
 
 
 def configured(tmp_path: Path, provider: Any, models: list[str], **section: Any) -> Path:
     blocks = "".join(
-        f'[[candidates]]\nname = "{model}"\nbase_url = "{provider.url}"\n'
+        f'[[candidates]]\nname = "{model}"\nbase_url = "{provider.url}/v1"\n'
         f"price = {{ input_per_mtok = {PRICE['input_per_mtok']}, output_per_mtok = {PRICE['output_per_mtok']} }}\n"
         for model in models
     )
