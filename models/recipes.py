@@ -120,9 +120,10 @@ def train(
     won = _earned(known, fitted, judge)
     single = judge.realised[: len(won), known.incumbent]
     stated = Gain.of(won - single)
-    # The margin was picked among many, so its own bound flatters it: what it earns across folds must be above zero too.
-    proven = margin < NEVER and stated.lower(judge.caution) > 0
-    if not proven:
+    # The margin was picked among many, so its own bound flatters it: what it earns across folds must lie above zero too,
+    # by half the caution (odds of two to one where that is 1).
+    confirmed = margin < NEVER and stated.lower(judge.caution / 2) > 0
+    if not confirmed:
         margin, won = NEVER, single
     rehearsal = _rehearsal(known, fitted)
     trades = _trades(rehearsal, settings, margin)
@@ -132,7 +133,7 @@ def train(
         "best_single": table.candidates[known.incumbent],
         "routes": margin < NEVER,
         "margin": margin if margin < NEVER else None,
-        "unproven": None if proven else {"gain": stated.mean, "gain_se": stated.se},
+        "unconfirmed": None if confirmed else {"gain": stated.mean, "gain_se": stated.se},
         "judged": len(judge.rows),
         "candidates": [asdict(candidate) for candidate in catalogue],
         "fit": {name: value for name, value in fitted.report.items() if name not in _LIFTED},

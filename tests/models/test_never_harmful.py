@@ -45,7 +45,7 @@ def test_where_one_candidate_dominates_on_every_request_it_stays(table: Table) -
 
 @pytest.mark.slow
 def test_where_candidates_are_equal_chance_seldom_routes(table: Table) -> None:
-    # One standard error above zero is passed by chance in some sixteen of a hundred; picking a margin adds nothing.
+    # Half a standard error above zero is passed by chance in some thirty of a hundred; picking a margin adds nothing.
     alone = table.take(np.arange(300))
     routed = 0
     for seed in range(20, 28):
@@ -53,5 +53,5 @@ def test_where_candidates_are_equal_chance_seldom_routes(table: Table) -> None:
         trained = trained_on(alone, chance < 0.6)
         routed += trained.report["routes"]
         assert trained.report["routes"] or stays(trained)
-        assert (trained.report["unproven"] is None) == trained.report["routes"]
-    assert routed <= 4  # more has a chance under .005
+        assert (trained.report["unconfirmed"] is None) == trained.report["routes"]
+    assert routed <= 5  # more has a chance of .02, and it is nothing lost among equals
