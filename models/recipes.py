@@ -120,8 +120,8 @@ def train(
     won = _earned(known, fitted, judge)
     single = judge.realised[: len(won), known.incumbent]
     stated = Gain.of(won - single)
-    # The margin was picked among many, so its own bound flatters it: what it earns across folds must lie above zero too,
-    # by half the caution (odds of two to one where that is 1).
+    # The margin was picked among many, so its own bound flatters it: what it earns across folds must lie above zero
+    # too, by half the caution (odds of two to one where that is 1).
     confirmed = margin < NEVER and stated.lower(judge.caution / 2) > 0
     if not confirmed:
         margin, won = NEVER, single
