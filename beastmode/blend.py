@@ -22,7 +22,7 @@ GRID = 1024
 PARTS = ("neighbours", "ridge", "factors")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ridge:
     """Kernel ridge regression on prototypes (Nyström), with the encoding's columns beside them.
 
@@ -37,7 +37,7 @@ class Ridge:
         """Return the predicted excess of quality, (n, m)."""
         near, plain = ridge_features(self.temperature, prototypes, encoding, similarity)
         p = len(prototypes.length)
-        return np.asarray(near @ self.weight[:p] + plain @ self.weight[p:])
+        return np.asarray(near.dot(self.weight[:p]) + plain.dot(self.weight[p:]))
 
 
 def ridge_features(
@@ -49,7 +49,7 @@ def ridge_features(
     return near, plain
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Taste:
     """Nearness by promise: requests that the ridge gives to the same candidates are near, too.
 
@@ -62,16 +62,21 @@ class Taste:
     """(p, r) The mean place of each prototype's members."""
     breadth: Floats
     """(p,) Half the mean square of the members' places."""
+    _pull: Floats = field(init=False, repr=False)
+    """(m, p) What the ridge's excess adds to the nearness."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_pull", self.directions @ self.places.T)
 
     def nearer(self, similarity: Floats, excess: Floats) -> Floats:
         """Return the nearness to each prototype, (n, p), of its similarity and the ridge's excess (n, m).
 
         The request's own half square is left out: it moves no weight.
         """
-        return np.asarray(similarity + (excess @ self.directions) @ self.places.T - self.breadth)
+        return np.asarray(similarity + excess.dot(self._pull) - self.breadth)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Factors:
     """Factors that all candidates share, predicted by one forest from the encoding and the other parts' words."""
 
@@ -94,7 +99,7 @@ class Factors:
 
     def excess(self, values: Floats) -> Floats:
         """Return the excess of quality, (n, m), that factors (n, factors) mean."""
-        return np.asarray(values @ self.loadings.T)
+        return np.asarray(values.dot(self.loadings.T))
 
 
 def projection(directions: Floats) -> Floats:
@@ -104,11 +109,11 @@ def projection(directions: Floats) -> Floats:
 
 def forest_features(encoding: Encoding, words: Sequence[Floats], projected: Floats) -> NDArray[np.float32]:
     """Return the encoding with each part's word on each direction, rounded to a grid, float32."""
-    rounded = [(np.round(word @ projected) / GRID).astype(np.float32) for word in words]
+    rounded = [(np.rint(word.dot(projected)) / GRID).astype(np.float32) for word in words]
     return np.concatenate([encoding, *rounded], axis=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Blend:
     """Parts, and what the word of each is worth."""
 
@@ -131,12 +136,11 @@ class Blend:
         ridge = self.ridge.excess(self.prototypes, encoding, similarity)
         nearness = similarity if self.taste is None else self.taste.nearer(similarity, ridge)
         near = self.kernel.smooth(self.prototypes, nearness)
-        values = spoken = np.zeros((len(near), 0))
-        factors = np.zeros_like(near)
-        if self.factors is not None:
-            values, spoken = self.factors.predict(encoding, (near, ridge))
-            factors = self.factors.excess(values)
-        return [near, ridge, factors], spoken, nearness, values
+        if self.factors is None:
+            none = np.zeros((len(near), 0))
+            return [near, ridge, np.zeros_like(near)], none, nearness, none
+        values, spoken = self.factors.predict(encoding, (near, ridge))
+        return [near, ridge, self.factors.excess(values)], spoken, nearness, values
 
     def predict(self, encoding: Encoding, input_tokens: Floats) -> Predicted:
         excesses, spoken, _, _ = self._heard(encoding)
@@ -202,4 +206,4 @@ _TASTE = ("directions", "places", "breadth")
 def combine(excesses: Sequence[Floats], mix: Floats, mean: Floats) -> Floats:
     """Return qualities (n, m), not yet clipped, of the parts' excesses, each (n, m)."""
     # One product for all parts: a decision is made of few calls.
-    return np.asarray(mean + np.concatenate(excesses, axis=1) @ mix.reshape(-1, mix.shape[2]))
+    return np.asarray(mean + np.concatenate(excesses, axis=1).dot(mix.reshape(-1, mix.shape[2])))

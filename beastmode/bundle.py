@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from beastmode import golden
 from beastmode.arrays import pack, unpack
 from beastmode.candidates import Candidate
-from beastmode.certificate import Certificate
 from beastmode.encoding import KINDS, Encoder
 from beastmode.errors import BundleError
 from beastmode.folder import MANIFEST, read_folder, seal, sha256_of, write_folder
@@ -23,6 +22,9 @@ from beastmode.scorers import Parts, Scorer, scorer_from_parts
 from beastmode.signing import PublicKey, verify
 from beastmode.transformer import MODEL
 from beastmode.validity import candidates_of, plain, require_columns, require_finite, require_text
+
+if TYPE_CHECKING:
+    from beastmode.certificate import Certificate
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +43,7 @@ class OperatingPoint:
     incumbent: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Expectation:
     """What is expected of every candidate, each of shape (requests, candidates); NaN where unknown."""
 
@@ -67,7 +69,7 @@ class Bundle:
     policy: Policy
     objective: Objective
     operating_points: tuple[OperatingPoint, ...] = ()
-    guarantee: Certificate | None = None
+    guarantee: "Certificate | None" = None
     """What was certified of one more operating point; None where no guarantee was asked for."""
     created: str
     """ISO 8601."""
@@ -234,7 +236,6 @@ class Bundle:
             raise ValueError(f"unknown encoder {kind!r}; known: {', '.join(KINDS)}")
         if sum(map(len, files.values())) > LIMITS[kind]:
             raise ValueError(f"its files are over the cap of {LIMITS[kind]:,} bytes for a {kind} encoder")
-        certificate = manifest.get("guarantee")
         scorer_known = dict(manifest["scorer"])
         forests = {name: f"forest_{name}.txt" for name in scorer_known.pop("forests")}
         graphs = {MODEL} if kind == "onnx" else set()
@@ -250,7 +251,7 @@ class Bundle:
             policy=policy_from_json(manifest["policy"]),
             objective=Objective(**manifest["objective"]),
             operating_points=tuple(OperatingPoint(**point) for point in manifest["operating_points"]),
-            guarantee=certificate and Certificate.from_mapping(certificate),
+            guarantee=_certificate(manifest.get("guarantee")),
             sha256=digest,
             verified=verified,
             signed=signed,
@@ -271,6 +272,14 @@ class Bundle:
 
 
 _COPIED = ("name", "created", "code_version", "training", "evaluation", "mlflow_run_id")
+
+
+def _certificate(known: Mapping[str, Any] | None) -> "Certificate | None":
+    if known is None:
+        return None
+    from beastmode.certificate import Certificate
+
+    return Certificate.from_mapping(known)
 
 
 def _with_margin(policy: Any, point: OperatingPoint) -> Policy:

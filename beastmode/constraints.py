@@ -36,7 +36,7 @@ class Excluded:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Constraints:
     """What `m` candidates can do, as vectors: a request is held against all of them at once."""
 

@@ -1,6 +1,7 @@
 """Requests as the matrix that every selector sees: one definition for training and for serving."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -100,7 +101,7 @@ class Encoder:
             meanings = self.sentences.embed([window(text) for text in texts])
             for row, text, meaning in zip(rows, texts, meanings, strict=True):
                 self._fill(row, text, meaning)
-        return (np.round(rows * GRID) / GRID).astype(np.float32)
+        return (np.rint(rows * GRID) / GRID).astype(np.float32)
 
     def _fill(self, row: Floats, text: str, meaning: Floats | None) -> None:
         if not text:
@@ -108,16 +109,17 @@ class Encoder:
             return
         seen = window(text)
         found = words(seen)
-        lexicon = (lexical(text, found) - self.mean) / self.scale
+        tally = Counter(found)
+        lexicon = (lexical(text, found, tally) - self.mean) / self.scale
         lexicon = np.minimum(np.maximum(lexicon, -CLIP), CLIP)
         row[: len(NAMES)] = lexicon
         blocks: list[tuple[Floats, float]] = []
         if self.surface is not None:
-            blocks.append((lexicon @ self.surface, self.surface_weight))
+            blocks.append((lexicon.dot(self.surface), self.surface_weight))
         if self.terms is not None:
-            blocks.append((self.terms.embed(found), self.term_weight))
+            blocks.append((self.terms.embed(found, tally), self.term_weight))
         if self.tokens is not None:
-            blocks.append((self.tokens.embed(seen, found), 1.0))
+            blocks.append((self.tokens.embed(seen, tally), 1.0))
         if meaning is not None:
             blocks.append((meaning, 1.0))
         _join(row[len(NAMES) :], blocks)
@@ -178,7 +180,7 @@ class Encoder:
 
 def _join(row: Floats, blocks: Sequence[tuple[Floats, float]]) -> None:
     """Put vectors side by side, each of its weight in length, and the whole of unit length; zero stays zero."""
-    lengths = [math.sqrt(vector @ vector) for vector, _ in blocks]
+    lengths = [math.sqrt(vector.dot(vector)) for vector, _ in blocks]
     whole = math.sqrt(sum(weight**2 for (_, weight), length in zip(blocks, lengths, strict=True) if length > 0))
     start = 0
     for (vector, weight), length in zip(blocks, lengths, strict=True):

@@ -3,6 +3,7 @@
 BeastmodeError
   BundleError      a bundle that does not verify, does not reproduce or cannot be read
   StoreError       a store without a champion, or a name that is taken
+    StaleError     a decision on what a store held, which holds something else by now
   RegistryError    a registry that cannot be reached, or a version that cannot be trusted
   RoutingError     a request that no candidate may serve, or an operating point that the bundle lacks
   JournalError     a journal that cannot be written where it was asked to be
@@ -27,6 +28,10 @@ class BundleError(BeastmodeError):
 
 class StoreError(BeastmodeError):
     """A store without a champion, a pointer that cannot be read, or a name that is taken."""
+
+
+class StaleError(StoreError):
+    """A decision on what a store held when it was looked at, which holds something else by now: look again."""
 
 
 class RegistryError(BeastmodeError):

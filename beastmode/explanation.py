@@ -1,4 +1,4 @@
-"""Why a candidate was chosen, what the others promised, and what would have to change."""
+"""What every candidate promised, what speaks for the preferred one, and what would have to change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,53 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beastmode.bundle import Bundle
+from beastmode.deciding import greedy_of
 from beastmode.influence import Influence, influences
 from beastmode.neighbours import Near
-from beastmode.policies import Greedy
 from beastmode.records import Prediction, Request
-from beastmode.serving import Discount
-
-
-def reason(
-    bundle: Bundle,
-    column: int,
-    utility: NDArray[np.float64],
-    eligible: Sequence[bool],
-    chances: Sequence[float],
-    stays: Discount | None = None,
-) -> str:
-    """Return one line on why the candidate in `column` was taken; `utility` is (m,).
-
-    `stays` is what the provider's cache saves where the turn stayed with its session instead of being drawn.
-    """
-    names = [candidate.name for candidate in bundle.candidates]
-    name = names[column]
-    if stays is not None:
-        return f"{name}: the session stays, its cached prompt saves ${stays.saving_usd:.6f} and no switch is worth more"
-    values = utility.tolist()
-    ranked = sorted(
-        (c for c, yes in enumerate(eligible) if yes), key=lambda c: values[c] if values[c] == values[c] else -1e300
-    )
-    if len(ranked) == 1:
-        return f"{name}: the only eligible candidate"
-    best = ranked[-1]
-    if column != best:
-        greedy = _greedy(bundle)
-        gap = f"{values[best] - values[column]:.3f}"
-        if greedy is not None and greedy.incumbent == column and chances[column] >= max(chances):
-            return (
-                f"{name}: the incumbent stays, {names[best]} promises {gap} more and the margin is {greedy.margin:.3f}"
-            )
-        return f"{name}: explored with probability {chances[column]:.3f}, {names[best]} promises {gap} more"
-    second = ranked[-2]
-    lead = values[best] - values[second]
-    ahead = "the only priced one" if lead != lead else f"{lead:.3f} ahead of {names[second]}"
-    return f"{name}: highest utility {values[best]:.3f}, {ahead}"
-
-
-def _greedy(bundle: Bundle) -> Greedy | None:
-    policy = getattr(bundle.policy, "base", bundle.policy)
-    return policy if isinstance(policy, Greedy) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +145,7 @@ def explain(
     excluded: Mapping[str, str],
 ) -> Explanation:
     """Return the explanation of a request's predictions under a bundle's policy; `chances` is (m,)."""
-    greedy = _greedy(bundle)
+    greedy = greedy_of(bundle)
     incumbent = None if greedy is None or greedy.incumbent is None else bundle.candidates[greedy.incumbent].name
     margin = 0.0 if greedy is None or incumbent is None else greedy.margin
     preferred = predictions[int(np.argmax(chances))]

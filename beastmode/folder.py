@@ -5,7 +5,6 @@ import json
 import math
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 from beastmode.errors import BundleError
 
 MANIFEST = "manifest.json"
+POINTER = "champion.json"
+"""In a store: which of its bundles serves."""
 CHECKSUM = "manifest.sha256"
 """Finds damage to the manifest in a folder that travels without a known hash, in the format of sha256sum. It is no
 proof against an attacker, who would rewrite it: only a hash from the pointer or the registry is."""
@@ -54,7 +55,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     if path.exists():
         raise BundleError(f"{path}: it exists already; bundles are never rewritten, choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
+    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.draft")
     draft.mkdir()
     try:
         for name, data in files.items():
@@ -70,10 +71,13 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     sync(path.parent)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Replace a file in one step, durably: a reader sees the old bytes or the new ones, also after a crash."""
+def replace_file(path: Path, data: bytes, drafts: Path | None = None) -> None:
+    """Replace a file in one step, durably: a reader sees the old bytes or the new ones, also after a crash.
+
+    The draft lies beside the file, or in `drafts` where the file's own folder may hold nothing else.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
+    draft = (drafts or path.parent) / f".{path.name}.{os.urandom(4).hex()}.draft"
     try:
         with draft.open("wb") as file:
             file.write(data)

@@ -7,7 +7,7 @@ compared at once, so a single row costs a handful of numpy calls.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +25,7 @@ _CELLS = 1 << 18
 """Comparisons held at once: what fits a cache."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Forest:
     """Trees as arrays: `t` trees of at most `s` splits; a smaller tree is padded with splits that strike nothing."""
 
@@ -46,6 +46,14 @@ class Forest:
     """(t, leaves)"""
     first: NDArray[np.intp]
     """(outputs,) The first tree of each output; the trees of one output lie together."""
+    _strike: Bits = field(init=False, repr=False)
+    """(s, t) The leaves that a row which goes right cannot reach: what `keep` does not keep."""
+    _start: NDArray[np.int64] = field(init=False, repr=False)
+    """(t,) Where the tree's values begin, one after the other, less the bias of a double's exponent."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_strike", ~self.keep)
+        object.__setattr__(self, "_start", np.arange(len(self.value)) * self.value.shape[1] - 1023)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -153,15 +161,13 @@ class Forest:
 
     def _scores(self, rows: NDArray[Any]) -> Floats:
         seen = rows.take(self.feature, axis=1)
-        left = seen <= (self.threshold_single if rows.dtype == np.float32 else self.threshold)
+        right = seen > (self.threshold_single if rows.dtype == np.float32 else self.threshold)
         if np.isnan(rows).any():
-            left |= np.isnan(seen) & self.missing_left
-        every = ~self.keep.dtype.type(0)
-        possible = np.bitwise_and.reduce(np.where(left, every, self.keep), axis=1)
-        # The exponent of a power of two is its logarithm: the place of the lowest bit, the leaf.
-        lowest = (possible & (~possible + possible.dtype.type(1))).astype(np.float64)
-        leaf = (lowest.view(np.int64) >> 52) - 1023
-        reached = self.value[np.arange(len(self.value)), leaf]
+            right |= np.isnan(seen) & ~self.missing_left
+        struck = np.bitwise_or.reduce(self._strike * right, axis=1)
+        # The exponent of a power of two is its logarithm: the place of the lowest bit that is left, the leaf.
+        lowest = (~struck & (struck + struck.dtype.type(1))).astype(np.float64)
+        reached = self.value.ravel().take((lowest.view(np.int64) >> 52) + self._start)
         return np.asarray(np.add.reduceat(reached, self.first, axis=1))
 
 

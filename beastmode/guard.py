@@ -3,8 +3,9 @@
 import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,9 @@ class Tail:
         for file in sorted(self.path.glob("*.jsonl")):
             with file.open("rb") as stream:
                 stream.seek(self._read.get(file.name, 0))
-                while (line := stream.readline(_LONGEST_LINE)).endswith(b"\n"):
+                while line := stream.readline(_LONGEST_LINE):
+                    if not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
+                        break  # Its writer is not done.
                     self._read[file.name] = stream.tell()
                     outcome = self._outcome(line)
                     if outcome is not None:
@@ -147,10 +150,10 @@ class Tail:
                 return None
             latency = known.get("latency_ms")
             return Outcome(
-                datetime.fromisoformat(begun["at"]), begun["bundle_sha256"], str(known.get("status")),
+                _moment(begun["at"]), begun["bundle_sha256"], str(known.get("status")),
                 str(known.get("error_type") or ""), None if latency is None else float(latency),
             )  # fmt: skip
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        except (StoreError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
             # A torn or foreign line is ingest's to report; a guard goes on watching.
             return None
 
@@ -170,7 +173,7 @@ class Guard:
         self.baseline = baseline
         self.limits = limits
         self._tail = Tail(journal)
-        self._watches: dict[tuple[str, str], Watch] = {}
+        self._watches: dict[tuple[str, datetime], Watch] = {}
         """By manifest and since when."""
 
     def look(self, at: str) -> list[str]:
@@ -180,19 +183,26 @@ class Guard:
         go back to: it goes on serving, and a person must choose.
         """
         pointer = self._pointer()
-        trial = self.store.experiment()
-        roles = {pointer.manifest_sha256: ("champion", pointer.at)}
-        if trial is not None and trial.champion_sha256 == pointer.manifest_sha256:
-            roles[trial.manifest_sha256] = ("challenger", trial.start)
+        roles = {pointer.manifest_sha256: ("champion", _moment(pointer.at))}
+        with suppress(StoreError):
+            # An experiment whose file is damaged serves nobody; the champion is guarded all the same.
+            trial = self.store.experiment()
+            if trial is not None and trial.champion_sha256 == pointer.manifest_sha256:
+                roles[trial.manifest_sha256] = ("challenger", _moment(trial.start))
         breaches: dict[str, str] = {}
         for outcome in self._tail.outcomes():
-            role, since = roles.get(outcome.bundle_sha256, ("", ""))
-            if not role or outcome.bundle_sha256 in breaches or outcome.at < datetime.fromisoformat(since):
+            digest = outcome.bundle_sha256
+            if digest not in roles or digest in breaches or outcome.at < roles[digest][1]:
                 continue
-            breach = self._watch(pointer, outcome.bundle_sha256, since).add(outcome)
+            breach = self._watch(pointer, digest, roles[digest][1]).add(outcome)
             if breach is not None:
-                breaches[outcome.bundle_sha256] = breach
-        return [self._act(pointer, digest, roles[digest][0], breach, at) for digest, breach in breaches.items()]
+                breaches[digest] = breach
+        # The challenger first: a champion that has nothing to go back to raises.
+        return [
+            self._act(pointer, digest, role, breaches[digest], at)
+            for digest, (role, _) in reversed(roles.items())
+            if digest in breaches
+        ]
 
     def _pointer(self) -> Pointer:
         pointer = self.store.champion()
@@ -202,7 +212,7 @@ class Guard:
             )
         return pointer
 
-    def _watch(self, pointer: Pointer, digest: str, since: str) -> Watch:
+    def _watch(self, pointer: Pointer, digest: str, since: datetime) -> Watch:
         key = (digest, since)
         if key not in self._watches:
             baseline = self.baseline or pointer.baseline
@@ -216,7 +226,19 @@ class Guard:
 
     def _act(self, pointer: Pointer, digest: str, role: str, breach: str, at: str) -> str:
         if role == "challenger":
-            self.store.stop_experiment()
-            return f"experiment stopped: {breach}"
+            stopped = self.store.stop_experiment(f"guard: {breach}", challenger=digest)
+            now = self.store.champion()
+            if now is None or now.manifest_sha256 != digest:
+                return f"experiment {'stopped' if stopped else 'was over already'}: {breach}"
+            pointer = now  # It was promoted while its outcomes were read.
         back = self.store.rollback(at, f"guard: {breach}", breach_of=digest)
         return f"rolled back from {pointer.bundle} to {back.bundle}: {breach}"
+
+
+def _moment(text: str) -> datetime:
+    """Return a moment of the store's, UTC where it names no zone; raises StoreError on what is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise StoreError(f"{text!r} is no moment ({error}); promote, or start the experiment, again") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,23 +97,23 @@ def words(text: str) -> list[str]:
     return text.lower().translate(_BETWEEN).split() if text.isascii() else _WORD.findall(text.lower())
 
 
-def lexical(text: str, tokens: list[str] | None = None) -> tuple[float, ...]:
+def lexical(text: str, tokens: list[str] | None = None, tally: Mapping[str, int] | None = None) -> tuple[float, ...]:
     """Return the lexical features of a prompt, in the order of `NAMES`; all zero where there is no prompt.
 
-    `tokens` are `words(window(text))` where the caller has them already.
+    `tokens` are `words(window(text))`, and `tally` says how often each stands there, where the caller has them already.
     """
     if not text:
         return (0.0,) * len(NAMES)
     seen = window(text)
     if tokens is None:
         tokens = words(seen)
+    tally = Counter(tokens) if tally is None else tally
+    distinct = tally.keys()
     data: NDArray[np.uint8] = np.frombuffer(seen.encode("utf-8", "surrogatepass"), dtype=np.uint8)
     shares = (np.bincount(data, minlength=256) @ _TABLE / len(seen)).tolist()
     digits = _DIGIT[data]
     numbers = int(np.count_nonzero(digits[1:] > digits[:-1])) + int(digits[0])
     count = len(tokens)
-    lengths = list(map(len, tokens))
-    distinct = set(tokens)
     lines = seen.count("\n") + 1
     first = tokens[0] if tokens else ""
     share = 1 / max(count, 1)
@@ -119,8 +121,8 @@ def lexical(text: str, tokens: list[str] | None = None) -> tuple[float, ...]:
         1.0,
         math.log1p(len(text)),
         math.log1p(count),
-        sum(lengths) * share,
-        sum(length > 7 for length in lengths) * share,
+        len("".join(tokens)) * share,
+        sum([times for word, times in tally.items() if len(word) > 7]) * share,
         len(distinct) * share,
         math.log(lines),
         math.log1p(count / lines),

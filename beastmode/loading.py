@@ -1,14 +1,11 @@
 """Read a bundle from wherever an application says that it is."""
 
-import logging
 from pathlib import Path
 
 from beastmode.bundle import Bundle
 from beastmode.errors import StoreError
+from beastmode.folder import POINTER
 from beastmode.signing import PublicKey
-from beastmode.store import POINTER, Store
-
-_LOG = logging.getLogger("beastmode")
 
 
 def load_bundle(
@@ -24,10 +21,15 @@ def load_bundle(
         return fetch(str(source), cache, public_key)
     path = Path(source)
     if (path / POINTER).is_file():
+        from beastmode.store import Store
+
         return Store(path).load_champion(public_key)
     if (path / "bundles").is_dir():
         raise StoreError(f"{path}: this store has no champion yet; promote a bundle first")
     bundle = Bundle.read(path, sha256, public_key)
     if not bundle.verified:
-        _LOG.warning("%s: unverified manifest; pass sha256, or load from a store or a registry", path)
+        import logging
+
+        said = "%s: unverified manifest; pass sha256, or load from a store or a registry"
+        logging.getLogger("beastmode").warning(said, path)
     return bundle

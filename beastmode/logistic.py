@@ -12,7 +12,7 @@ REACH = 4.0
 """Where a column of the encoding is clipped, so that a strange request is not predicted far outside what was seen."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Logistic:
     """quality = 1 / (1 + exp(-(offset + encoding @ weight)))."""
 

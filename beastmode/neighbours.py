@@ -11,7 +11,7 @@ from beastmode.scoring import Arrays, Encoding, Floats, Parts, Predicted, Usage
 from beastmode.vectors import packed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Prototypes:
     """Groups of requests that stand for their members: no single logged request is in here.
 
@@ -29,15 +29,18 @@ class Prototypes:
     """The columns of the encoding in which nearness is measured."""
     ids: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
     """For each prototype the ids of a few of its members, each of another session; empty where none are kept."""
-    length: Floats = field(init=False, repr=False, compare=False)
+    length: Floats = field(init=False, repr=False)
     """(p,) of each centre"""
+    told: Floats = field(init=False, repr=False)
+    """(p, 1 + m) The weight and the excess side by side, so that one product adds up both."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "length", np.maximum(np.sqrt((self.centre**2).sum(axis=1)), 1e-9))
+        object.__setattr__(self, "told", np.concatenate([self.weight[:, None], self.excess], axis=1))
 
     def similarity(self, encoding: Encoding) -> Floats:
         """Return the mean similarity of requests to each prototype's members, (n, p)."""
-        return np.asarray(encoding[:, self.start : self.stop].astype(np.float64) @ self.centre.T)
+        return np.asarray(encoding[:, self.start : self.stop].astype(np.float64).dot(self.centre.T))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the tables by name, as npz holds them."""
@@ -94,12 +97,11 @@ class Kernel:
 
     def smooth(self, prototypes: Prototypes, similarity: Floats) -> Floats:
         """Return the expected excess of quality over each candidate's mean, (n, m)."""
-        weight = self.weigh(similarity)
-        seen = weight @ prototypes.weight
-        return np.asarray((weight @ prototypes.excess) / np.maximum(seen, 1e-9)[:, None])
+        told = self.weigh(similarity).dot(prototypes.told)
+        return np.asarray(told[:, 1:] / np.maximum(told[:, :1], 1e-9))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Neighbours:
     """Each candidate's mean quality, moved towards what happened nearby."""
 

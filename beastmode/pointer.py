@@ -77,6 +77,8 @@ class Pointer:
             pointer = cls(**{**known, "previous": previous, **_nested(known)})
         except (TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"it is no pointer ({error})") from error
+        if not isinstance(pointer.at, str) or not isinstance(pointer.reason, str):
+            raise ValueError("at and reason must be text")
         _require(pointer.bundle, pointer.manifest_sha256)
         if previous is not None:
             _require(previous.bundle, previous.manifest_sha256)

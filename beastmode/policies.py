@@ -32,16 +32,15 @@ class Greedy:
     def probabilities(self, utility: Floats, eligible: NDArray[np.bool_]) -> Floats:
         # What is unknown stands below every number, and who is not eligible below that.
         score = np.where(eligible, np.fmax(utility, -1e300), -np.inf)
-        rows = np.arange(len(score))
         choice = score.argmax(axis=1)
-        best = score[rows, choice]
+        best = score.max(axis=1)
         if (best == -np.inf).any():
             raise ValueError("no eligible candidate: every candidate was excluded")
         if self.incumbent is not None:
             stays = eligible[:, self.incumbent] & (best <= score[:, self.incumbent] + self.margin)
-            choice = np.where(stays, self.incumbent, choice)
+            choice[stays] = self.incumbent
         chosen = np.zeros(utility.shape)
-        chosen[rows, choice] = 1.0
+        chosen[np.arange(len(choice)), choice] = 1.0
         return chosen
 
 

@@ -1,7 +1,7 @@
 """The frozen prices of a bundle's candidates as vectors: what each predicted answer would cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from beastmode.candidates import Price, Tier
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rates:
     """Prices of `m` candidates in US dollars, each vector (m,); NaN where the price is not known.
 
@@ -26,6 +26,11 @@ class Rates:
     per_request: Floats
     tiers: tuple[tuple[int, Tier], ...] = ()
     """The column and the prices of each tier, by rising bound."""
+    _free: bool = field(init=False, repr=False)
+    """Whether somebody's output costs nothing."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_free", bool((self.per_output == 0).any()))
 
     @classmethod
     def of(cls, prices: Sequence[Price]) -> Self:
@@ -48,8 +53,9 @@ class Rates:
         >>> Rates.of([Price(input_per_mtok=1, output_per_mtok=4)]).cost_usd(np.array([1000.]), np.array([[500.]]))
         array([[0.003]])
         """
-        output = np.where(self.per_output == 0, 0.0, output_tokens) * self.per_output
-        cost = np.asarray(output + np.multiply.outer(input_tokens, self.per_input) + self.per_request)
+        if self._free:
+            output_tokens = np.where(self.per_output == 0, 0.0, output_tokens)
+        cost = np.asarray(output_tokens * self.per_output + (input_tokens[:, None] * self.per_input + self.per_request))
         for column, tier in self.tiers:
             over = input_tokens > tier.above_input_tokens
             if over.any():

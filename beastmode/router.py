@@ -3,26 +3,27 @@
 import os
 import threading
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from beastmode.arms import Dealing, Step
 from beastmode.bundle import Bundle
+from beastmode.deciding import Side, pick
 from beastmode.errors import BundleError
-from beastmode.experiment import Challenge
-from beastmode.explanation import Explanation, explain
-from beastmode.follower import Follower
 from beastmode.forks import renew_after_fork
 from beastmode.loading import load_bundle
 from beastmode.records import Decision, Endpoint, Message, Request
 from beastmode.serving import Outlook, Serving
 from beastmode.sessions import Sessions
 from beastmode.signing import PublicKey
-from beastmode.store import Store
-from beastmode.trial import Side, Trial, pick
+
+if TYPE_CHECKING:
+    from beastmode.arms import Dealing
+    from beastmode.experiment import Challenge
+    from beastmode.explanation import Explanation
+    from beastmode.follower import Follower
+    from beastmode.store import Store
 
 Prompt = str | Sequence[Message] | Request
 
@@ -77,7 +78,7 @@ class Router:
         cache: str | Path | None = None,
         challenger: str | Path | None = None,
         share: float = 0.0,
-        dealing: Dealing | None = None,
+        dealing: "Dealing | None" = None,
         public_key: PublicKey | None = None,
     ) -> Self:
         """Load a router from a bundle's folder, a store, or a registry (`models:/NAME@ALIAS`, `models:/NAME/VERSION`).
@@ -89,9 +90,9 @@ class Router:
         """
         challenge = None
         if challenger is not None:
-            rival = load_bundle(challenger, None, cache, public_key)
-            always = (Step(datetime.min.replace(tzinfo=UTC), share),)
-            challenge = Challenge(rival, dealing or Dealing(rival.sha256 or rival.name, always))
+            from beastmode.experiment import Challenge
+
+            challenge = Challenge.of(load_bundle(challenger, None, cache, public_key), share, dealing)
         elif share or dealing is not None:
             raise BundleError("load: a share or a dealing needs a challenger; name the challenger's bundle")
         bundle = load_bundle(source, sha256, cache, public_key)
@@ -104,7 +105,7 @@ class Router:
     @classmethod
     def follow(
         cls,
-        store: str | Path | Store,
+        store: "str | Path | Store",
         every_seconds: float = 5.0,
         *,
         seed: int | None = None,
@@ -119,6 +120,9 @@ class Router:
         Close the router, or use it as a context manager, to end it. With `public_key`, what is unsigned is not served.
         Raises StoreError or BundleError when there is no good champion to begin with.
         """
+        from beastmode.follower import Follower
+        from beastmode.store import Store
+
         store = store if isinstance(store, Store) else Store(store)
         follower = Follower(store, every_seconds, public_key)
         first = follower.first()
@@ -140,14 +144,17 @@ class Router:
         serving = self._serving
         return serving.endpoints[serving.column(candidate)]
 
-    def swap(self, bundle: Bundle, challenge: Challenge | None = None) -> None:
+    def swap(self, bundle: Bundle, challenge: "Challenge | None" = None) -> None:
         """Serve another bundle, and try a challenger, from the next request on; requests under way end as they began.
 
         Raises BundleError, and changes nothing, where one of them lacks the operating point that is served.
         """
         serving = Serving.of(self._at_point(bundle))
-        rival = None if challenge is None else Serving.of(self._at_point(challenge.bundle))
-        trial = None if challenge is None or rival is None else Trial(serving, rival, challenge.dealing)
+        trial = None
+        if challenge is not None:
+            from beastmode.trial import Trial
+
+            trial = Trial(serving, Serving.of(self._at_point(challenge.bundle)), challenge.dealing)
         self._serving, self._trial = serving, trial
 
     def _at_point(self, bundle: Bundle) -> Bundle:
@@ -219,8 +226,10 @@ class Router:
         allow: Collection[str] | None = None,
         deny: Collection[str] | None = None,
         **known: Any,
-    ) -> Explanation:
+    ) -> "Explanation":
         """Return what speaks for and against each candidate, and what would have to change; nothing is drawn."""
+        from beastmode.explanation import explain
+
         serving = self._serving
         request = Request.of(prompt, **known)
         outlook = serving.outlook(request, allow, deny, self._sessions.warm(request))

@@ -14,7 +14,7 @@ from beastmode.scoring import QUANTILES, Encoding, Floats, Parts, Predicted, Sco
 __all__ = ["SCORERS", "Constant", "Encoding", "Floats", "Parts", "Predicted", "Scorer", "scorer_from_parts"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Constant:
     """The same prediction for every request: what each candidate did on average."""
 

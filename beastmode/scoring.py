@@ -16,7 +16,7 @@ QUANTILES = (0.05, 0.5, 0.95)
 """What is told of a length and of a latency beside its mean: the median, and the ends of the 90% interval."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Predicted:
     """Predictions for `n` requests and `m` candidates; NaN where a quantity was never observed."""
 
@@ -37,7 +37,7 @@ class Predicted:
         return self.output_tokens, self.latency_ms, self.output_tokens_quantiles, self.latency_ms_quantiles
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Parts:
     """A fitted object as plain data: JSON, arrays for npz, and LightGBM text models by name."""
 
@@ -63,7 +63,7 @@ class Scorer(Protocol):
         """Return the scorer that `parts` described."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Usage:
     """How long the answers are and how long they take, a candidate at a time.
 
@@ -87,12 +87,18 @@ class Usage:
     table: Floats
     """(m, k, 7) At each knot the logarithms of mean tokens, of their quantiles, and of quantiles of latency over what
     was expected; NaN where none was ever observed."""
-    _width: Floats = field(init=False, repr=False, compare=False)
-    _step: Floats = field(init=False, repr=False, compare=False)
-    _silent: bool = field(init=False, repr=False, compare=False)
+    _slope: Floats = field(init=False, repr=False)
+    """(factors, m)"""
+    _after: Floats = field(init=False, repr=False)
+    """(m, k - 1) How far each knot but the last lies behind a request whose factors are zero."""
+    _width: Floats = field(init=False, repr=False)
+    _step: Floats = field(init=False, repr=False)
+    _silent: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         width = np.diff(self.knots, axis=1)
+        object.__setattr__(self, "_slope", np.ascontiguousarray(self.slope.T))
+        object.__setattr__(self, "_after", self.offset[:, None] - self.knots[:, :-1])
         object.__setattr__(self, "_width", np.where(width > 0, width, 1.0))
         object.__setattr__(self, "_step", np.diff(self.table, axis=1))
         object.__setattr__(self, "_silent", bool((self.per_output == 0).any()))
@@ -102,9 +108,8 @@ class Usage:
 
         `spoken` (n, factors) are the requests' length factors, `input_tokens` is (n,).
         """
-        place = self.offset + spoken @ self.slope.T
         # How far each stretch between two knots is behind the request: 0 before it, 1 after it.
-        passed = (place[:, :, None] - self.knots[:, :-1]) / self._width
+        passed = (spoken.dot(self._slope)[:, :, None] + self._after) / self._width
         passed = np.minimum(np.maximum(passed, 0.0), 1.0)
         said = np.exp(self.table[:, 0] + (passed[:, :, None] @ self._step)[:, :, 0]).transpose(2, 0, 1)
         tokens, quantiles, late = said[0], said[1:4], said[4:]

@@ -24,7 +24,7 @@ class Discount:
     saving_usd: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Outlook:
     """What is expected for one request, and who may take it."""
 
@@ -45,7 +45,7 @@ class Outlook:
         return known if known is not None and 0 < chances[known.column] >= max(chances) else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Serving:
     """A bundle with what would otherwise be worked out at every request; a router replaces it as one object."""
 

@@ -45,7 +45,8 @@ def sign(folder: str | Path, private: str | Path) -> Path:
     if not isinstance(key, from_key.Ed25519PrivateKey):
         raise BundleError(f"{private}: it holds no Ed25519 key; make one with `python -m beastmode keygen`")
     file = Path(folder) / SIGNATURE
-    replace_file(file, key.sign(CONTEXT + data).hex().encode() + b"\n")
+    # A draft within would be a file too many to whoever reads the bundle, for ever where this process is killed.
+    replace_file(file, key.sign(CONTEXT + data).hex().encode() + b"\n", drafts=Path(folder).resolve().parent)
     return file
 
 

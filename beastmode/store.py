@@ -3,22 +3,23 @@
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from beastmode.arms import Dealing
 from beastmode.bundle import Bundle
-from beastmode.errors import BundleError, StoreError
-from beastmode.experiment import EXPERIMENT, Experiment, read_experiment
-from beastmode.folder import MANIFEST, read_manifest, replace_file, sha256_of
+from beastmode.errors import BundleError, StaleError, StoreError
+from beastmode.experiment import EXPERIMENT, Experiment, State, read_experiment
+from beastmode.folder import MANIFEST, POINTER, read_manifest, replace_file, sha256_of
 from beastmode.pointer import NAME, Baseline, Kept, Pointer, Registered
 from beastmode.signing import PublicKey
 
-__all__ = ["POINTER", "Baseline", "Kept", "Pointer", "Registered", "Store"]
+__all__ = ["POINTER", "Baseline", "Kept", "Pointer", "Registered", "State", "Store"]
 
-POINTER = "champion.json"
+_STALE_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,12 @@ class Store:
         """
         folder = self.folder(bundle.name)
         if not folder.exists():
-            return bundle.write(folder)
+            try:
+                return bundle.write(folder)
+            except (BundleError, OSError):
+                # Another process may have been quicker.
+                if not folder.exists():
+                    raise
         digest = sha256_of(bundle.files()[MANIFEST])
         if read_manifest(folder)[1] != digest:
             raise StoreError(f"{folder}: another bundle has this name; give the new one a name of its own")
@@ -66,7 +72,7 @@ class Store:
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            raise StoreError(f"{file}: {error}; restore it, or promote a bundle again") from error
+            raise StoreError(f"{file}: {error}; restore it, or remove it and promote a bundle again") from error
 
     def load_champion(self, public_key: PublicKey | None = None) -> Bundle:
         """Read the bundle that serves, verified by the pointer's hash; raises StoreError where there is none."""
@@ -77,15 +83,23 @@ class Store:
 
     def experiment(self) -> Experiment | None:
         """Return the experiment, or None where none runs; raises StoreError where its file is damaged."""
-        return read_experiment(self.path)
+        known = read_experiment(self.path)
+        return None if known is None or known.ended is not None else known
 
-    def try_out(self, name: str, dealing: Dealing, *, at: str, reason: str) -> Experiment:
+    def state(self) -> State:
+        """Return what serves and what is tried, both of one moment, for a decision that is to be written on it."""
+        with self._alone():
+            return State(self.champion(), read_experiment(self.path))
+
+    def try_out(self, name: str, dealing: Dealing, *, at: str, reason: str, seen: State | None = None) -> Experiment:
         """Start an experiment against the champion, or change the ramp of the one that runs; in one step.
 
         Raises StoreError where there is no champion, where the challenger is the champion, and where the same
-        challenger runs under another salt or unit, which would deal its units anew.
+        challenger runs under another salt or unit, which would deal its units anew; StaleError where the store no
+        longer holds what was `seen`, so that what was stopped meanwhile stays so.
         """
         with self._alone():
+            self._unmoved(seen)
             champion, before = self.champion(), self.experiment()
             digest = self._digest(name)
             if champion is None or champion.manifest_sha256 == digest:
@@ -104,15 +118,27 @@ class Store:
             replace_file(self.path / EXPERIMENT, experiment.to_json().encode())
             return experiment
 
-    def stop_experiment(self) -> bool:
-        """End the experiment: every unit is the champion's again; returns whether there was one."""
+    def stop_experiment(self, reason: str = "stopped by hand", *, challenger: str | None = None) -> bool:
+        """End the experiment: every unit is the champion's again; returns whether there was one.
+
+        With `challenger`, the manifest of one, no other's is ended. A file that is damaged is removed.
+        """
         with self._alone():
-            there = (self.path / EXPERIMENT).exists()
-            (self.path / EXPERIMENT).unlink(missing_ok=True)
-            return there
+            try:
+                known = self.experiment()
+            except StoreError:
+                (self.path / EXPERIMENT).unlink(missing_ok=True)
+                return True
+            if known is None or challenger not in (None, known.manifest_sha256):
+                return False
+            self._end(known, reason)
+            return True
 
     def prune(self, keep: int) -> tuple[str, ...]:
-        """Delete all but the `keep` newest bundles, never champion, previous or challenger; returns the names gone."""
+        """Delete all but the `keep` newest bundles, never champion, previous or challenger; returns the names gone.
+
+        What processes that were killed left behind, a day ago or more, goes too.
+        """
         if keep < 1:
             raise StoreError(f"prune: keep = {keep} must be at least 1")
         with self._alone():
@@ -128,11 +154,18 @@ class Store:
                 doomed = self.folder(name).with_name(f".{name}.{secrets.token_hex(4)}.draft")
                 self.folder(name).rename(doomed)
                 shutil.rmtree(doomed)
+            for draft in (*self.path.glob(".*.draft"), *(self.path / "bundles").glob(".*.draft")):
+                if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
             return gone
 
-    def point(self, pointer: Pointer) -> Pointer:
-        """Replace the pointer in one step, durably; raises StoreError where it names no bundle that is there."""
+    def point(self, pointer: Pointer, *, seen: State | None = None) -> Pointer:
+        """Replace the pointer in one step, durably; raises StoreError where it names no bundle that is there.
+
+        Raises StaleError where the store no longer holds what was `seen`.
+        """
         with self._alone():
+            self._unmoved(seen)
             return self._point(pointer)
 
     def promote(
@@ -144,12 +177,15 @@ class Store:
         registry: Registered | None = None,
         reconciled: bool = False,
         baseline: Baseline | None = None,
+        seen: State | None = None,
     ) -> Pointer:
         """Point to a bundle of the store, and keep the present champion as the one to roll back to.
 
-        Promoting the champion again keeps its previous, so that a run repeated after a crash loses nothing.
+        Promoting the champion again keeps its previous, so that a run repeated after a crash loses nothing. Raises
+        StaleError where the store no longer holds what was `seen`.
         """
         with self._alone():
+            self._unmoved(seen)
             now = self.champion()
             digest = self._digest(name)
             if now is not None and (now.bundle, now.manifest_sha256) == (name, digest):
@@ -194,14 +230,23 @@ class Store:
             )  # fmt: skip
             return self._point(pointer)
 
-    def mark_reconciled(self, pointer: Pointer) -> bool:
+    def mark_reconciled(self, pointer: Pointer, registry: Registered | None = None) -> bool:
         """Mark that the registry's alias agrees, unless the pointer has moved on; returns whether it was marked."""
         with self._alone():
             now = self.champion()
             if now is None or (now.bundle, now.manifest_sha256) != (pointer.bundle, pointer.manifest_sha256):
                 return False
-            self._point(replace(now, reconciled=True))
+            marked = replace(now, registry=registry or now.registry, reconciled=True)
+            if marked != now:
+                self._point(marked)
             return True
+
+    def _unmoved(self, seen: State | None) -> None:
+        if seen is not None and not seen.same(State(self.champion(), read_experiment(self.path))):
+            raise StaleError(f"{self.path}: the pointer or the experiment has changed since it was judged; look again")
+
+    def _end(self, experiment: Experiment, reason: str) -> None:
+        replace_file(self.path / EXPERIMENT, replace(experiment, ended=reason).to_json().encode())
 
     def _digest(self, name: str) -> str:
         try:
@@ -214,8 +259,19 @@ class Store:
         pointer = Pointer.from_json(pointer.to_json())
         if self._digest(pointer.bundle) != pointer.manifest_sha256:
             raise BundleError(f"{self.folder(pointer.bundle)}: it does not have the hash that the pointer names")
+        # One against an earlier champion is over, and must not come to life when that one serves again; the one
+        # against the present champion ends with it, and after it, so that a crash in between takes nobody off trial.
+        self._end_others(self.champion())
         replace_file(self.path / POINTER, pointer.to_json().encode())
+        self._end_others(pointer)
         return pointer
+
+    def _end_others(self, champion: Pointer | None) -> None:
+        """End an experiment against another than a champion; a damaged file is none."""
+        with suppress(StoreError):
+            known = self.experiment()
+            if known is not None and champion is not None and known.champion_sha256 != champion.manifest_sha256:
+                self._end(known, f"{champion.bundle} serves in the champion's place")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

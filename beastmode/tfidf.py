@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,15 +38,16 @@ class Terms:
                 after.setdefault(first, {})[second] = place
         object.__setattr__(self, "_after", after)
 
-    def counts(self, words: Sequence[str]) -> Counter[int]:
-        """Return how often each known term stands in a text of these words."""
-        found: Counter[int | None] = Counter(map(self.index.get, words))
+    def counts(self, words: Sequence[str], tally: Mapping[str, int]) -> Mapping[int, int]:
+        """Return how often each known term stands in a text; `tally` says how often each of its words does."""
+        found: dict[Any, int] = dict(zip(map(self.index.get, tally), tally.values(), strict=True))
+        found.pop(None, None)
         # No pair is written out to be looked up: most are unknown, and a new string must be hashed.
         seconds = zip(map(self._after.get, words), words[1:], strict=False)
-        found.update([known[word] for known, word in seconds if known is not None and word in known])
-        del found[None]
-        return found  # type: ignore[return-value]
+        # A term is a word or a pair, never both.
+        found.update(Counter([known[word] for known, word in seconds if known and word in known]))
+        return found
 
-    def embed(self, words: Sequence[str]) -> NDArray[np.float64]:
-        """Return the vector of a text of these words, not normalised, shape (columns,); zero where none is known."""
-        return self.vectors.added(self.counts(words))
+    def embed(self, words: Sequence[str], tally: Mapping[str, int]) -> NDArray[np.float64]:
+        """Return the vector of a text, not normalised, shape (columns,); zero where no term is known."""
+        return self.vectors.added(self.counts(words, tally))

@@ -1,86 +1,23 @@
 """Two bundles on the same traffic: what each arm would do with a request, and what the log must say of it."""
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import accumulate
 from random import Random
-from typing import Any, Self
 
 from beastmode.arms import CHALLENGER, CHAMPION, Dealing
+from beastmode.deciding import Draw, Side, pick
 from beastmode.errors import RoutingError
-from beastmode.explanation import reason
 from beastmode.records import Decision, Request, new_id
-from beastmode.serving import Discount, Outlook, Serving
+from beastmode.serving import Outlook, Serving
 
 Ask = Callable[[Serving], Outlook]
 """What one request is expected to bring, under a bundle."""
-Draw = Callable[[Sequence[float]], int]
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def pick(chances: Sequence[float], uniform: float) -> int:
-    """Return the column that a number in [0, 1) draws."""
-    ends = list(accumulate(chances))
-    column = bisect_right(ends, uniform * ends[-1])
-    # The product may round up to the very end of the last interval.
-    return column if column < len(ends) else max(i for i, chance in enumerate(chances) if chance > 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What one bundle makes of one request, before anything is drawn."""
-
-    serving: Serving
-    outlook: Outlook
-    chances: list[float]
-    stays: Discount | None
-
-    @classmethod
-    def of(cls, serving: Serving, outlook: Outlook) -> Self:
-        """Work out the probabilities of an outlook."""
-        utility = outlook.expected.utility
-        chances = serving.bundle.policy.probabilities(utility, outlook.eligible)[0].tolist()
-        return cls(serving, outlook, chances, outlook.stays(chances))
-
-    @property
-    def probabilities(self) -> dict[str, float]:
-        """P(plan name), over the eligible."""
-        may = self.outlook.eligible[0].tolist()
-        return {name: p for name, p, yes in zip(self.serving.names, self.chances, may, strict=True) if yes}
-
-    @property
-    def acted(self) -> dict[str, float]:
-        """P(plan name) of what is really done: a turn that stays is certain."""
-        if self.stays is None:
-            return self.probabilities
-        kept = self.serving.names[self.stays.column]
-        return {name: float(name == kept) for name in self.probabilities}
-
-    def decide(self, request: Request, draw: Draw, **known: Any) -> Decision:
-        """Draw, and return the decision."""
-        serving, stays, chances = self.serving, self.stays, self.chances
-        column = draw(chances) if stays is None else stays.column
-        may, utility = self.outlook.eligible[0].tolist(), self.outlook.expected.utility[0]
-        return Decision(
-            request=request,
-            plan=serving.plans[column],
-            probabilities=self.probabilities,
-            propensity=chances[column] if stays is None else None,
-            policy=serving.policy,
-            bundle_sha256=serving.bundle.sha256,
-            predictions=serving.predictions(self.outlook.expected),
-            reason=reason(serving.bundle, column, utility, may, chances, stays),
-            excluded=self.outlook.excluded,
-            sticky_from=None if stays is None else stays.decision_id,
-            endpoint=serving.endpoints[column],
-            **known,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +52,9 @@ class Trial:
         )
         if failure:
             decision = replace(decision, reason=f"{decision.reason}; {failure}")
-        if decision.sticky_from is not None:
+        if any(side.stays for side in sides.values()):
+            # An arm's turn that stays is no row of the log's, so the rows that are left are one arm's, and so is their
+            # chance: the arm's own propensity.
             return decision
         plan = decision.plan.name
         marginal = sum(weights[name] * chances.get(plan, 0.0) for name, chances in acted.items())

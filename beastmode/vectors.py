@@ -51,9 +51,9 @@ class Vectors:
 
         In double precision: the order in which a processor adds then changes nothing that the encoding's grid shows.
         """
-        rows = np.fromiter(counts.keys(), dtype=np.intp, count=len(counts))
-        weight = np.sqrt(np.fromiter(counts.values(), dtype=np.float64, count=len(counts)))
-        return np.asarray((weight * self.scale[rows]) @ self.table[rows].astype(np.float64))
+        rows = np.fromiter(counts, np.intp, len(counts))
+        weight = np.sqrt(np.fromiter(counts.values(), np.float64, len(counts))) * self.scale.take(rows)
+        return np.asarray(weight.dot(self.table.take(rows, axis=0).astype(np.float64)))
 
 
 def in_order(index: Mapping[str, int]) -> list[str]:

@@ -16,6 +16,8 @@ from beastmode.vectors import Vectors
 UNKNOWN = "[UNK]"
 LIMIT = 254
 """Pieces that are looked at: what a sentence-transformer of 256 positions sees beside its two markers."""
+HEAD = 6
+"""Characters a piece in which so many words are looked for first."""
 LONGEST_WORD = 100
 """Characters beyond which a word is one unknown piece."""
 REMEMBERED = 1 << 14
@@ -58,7 +60,11 @@ class WordPiece:
 
         The markers [CLS] and [SEP] are not added, and their names in a text are plain text.
         """
-        words = _words(text)[:limit]
+        # Mostly this much holds more than enough words; the last of them may be cut.
+        words = _words(text[: limit * HEAD])
+        if len(words) <= limit and len(text) > limit * HEAD:
+            words = _words(text)
+        words = words[:limit]
         whole: list[Any] = list(map(self.index.get, words))
         ids: list[int] = []
         done = 0
@@ -70,21 +76,22 @@ class WordPiece:
                 break
         return (ids + whole[done:])[:limit]
 
-    def counts(self, text: str, words: Sequence[str], limit: int = LIMIT) -> Mapping[int, int]:
-        """Return how often each of the first `limit` pieces stands in a text; `words` are `lexical.words(text)`.
+    def counts(self, text: str, tally: Mapping[str, int], limit: int = LIMIT) -> Mapping[int, int]:
+        """Return how often each of the first `limit` pieces stands in a text; `tally` counts its `lexical.words`.
 
         They are also the words to cut where the text is ASCII without controls and underscores, and it takes no time
         to count the marks between them; unless there are too many pieces, nothing hangs on their order.
         """
         plain = text.isascii() and "_" not in text and len(text.translate(_ASCII_CONTROL)) == len(text)
-        if not plain or len(words) > limit:
+        if not plain:
             return Counter(self.ids(text, limit))
-        tally = Counter(words)
-        tally.update({mark: text.count(mark) for mark in _MARKS if mark in text})
-        whole = list(map(self.index.get, tally))
-        found: dict[Any, int] = dict(zip(whole, tally.values(), strict=True))
+        known = {**tally, **{mark: text.count(mark) for mark in _MARKS if mark in text}}
+        if sum(known.values()) > limit:
+            return Counter(self.ids(text, limit))
+        whole = list(map(self.index.get, known))
+        found: dict[Any, int] = dict(zip(whole, known.values(), strict=True))
         if found.pop(None, None) is not None:
-            for word, times in [(w, n) for (w, n), known in zip(tally.items(), whole, strict=True) if known is None]:
+            for word, times in [(w, n) for (w, n), piece in zip(known.items(), whole, strict=True) if piece is None]:
                 for piece in self._cut(word):
                     found[piece] = found.get(piece, 0) + times
         return found if sum(found.values()) <= limit else Counter(self.ids(text, limit))
@@ -123,9 +130,9 @@ class TokenVectors:
     pieces: WordPiece
     vectors: Vectors
 
-    def embed(self, text: str, words: Sequence[str]) -> NDArray[np.float64]:
-        """Return the vector of a text of these words, not normalised, shape (columns,); zero without a piece."""
-        return self.vectors.added(self.pieces.counts(text, words))
+    def embed(self, text: str, tally: Mapping[str, int]) -> NDArray[np.float64]:
+        """Return the vector of a text of so many words, not normalised, shape (columns,); zero without a piece."""
+        return self.vectors.added(self.pieces.counts(text, tally))
 
 
 def _words(text: str) -> Sequence[str]:

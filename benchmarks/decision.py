@@ -1,7 +1,9 @@
 """What a decision costs: `python -m benchmarks decision --bundle B [B ...] --json OUT`.
 
-Latency of `Router.route` on one thread for prompts of twenty and of some two hundred word pieces, decisions per second
-one at a time and in batches, the bytes of the bundle, and what importing and loading add to a process that has numpy.
+Latency of `Router.route` on one thread for prompts of twenty and of some two hundred word pieces, what its parts take,
+decisions per second one at a time and in batches, the bytes of the bundle, and what importing (the package alone, and
+with the journal), loading and a first decision add to a process that has numpy. `route_*` is time on the wall, in which
+a busy machine interrupts a decision; `cpu_*` is the processor's own time of the calling thread, in which it cannot.
 Several bundles (one a rung, say) are measured one after the other. With `--rows 5000 100000` it also trains on so many
 synthetic requests and says how large the bundles are. Times on a shared machine drift, so everything is also
 given as a ratio to a 512 × 512 float32 matrix product, taken between the other measurements of the same run.
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[], help="train on so many requests, and weigh that")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     parser.add_argument("--decisions", type=int, default=3000, help="decisions a measurement")
-    parser.add_argument("--processes", type=int, default=5, help="fresh processes for imports; the fastest counts")
+    parser.add_argument("--processes", type=int, default=5, help="fresh processes for each import; the fastest counts")
     options = parser.parse_args(arguments)
     if any(os.environ.get(name) != "1" for name in ONE_THREAD):
         # numpy has its threads by now: measure in a process that never had them.
@@ -111,14 +113,19 @@ def measure(source: str, decisions: int, processes: int) -> dict[str, Any]:
         turn = count()
         decide = partial(_decide, router, prompts, turn)
         # Taken in turns, so that whatever else the machine does slows both alike.
-        taken, products = alternating(decide, product, decisions)
+        taken, own, products = alternating(decide, product, decisions)
+        batch, batch_own = _batches(bundle, prompts)
         found[name] = {
             "chars": round(sum(map(len, prompts)) / len(prompts)),
             "route_p10_ms": round(quantile(taken, UNDISTURBED), 4),
             "route_p50_ms": round(quantile(taken, 0.5), 4),
             "route_p99_ms": round(quantile(taken, 0.99), 4),
+            "cpu_p50_ms": round(quantile(own, 0.5), 4),
+            "cpu_p99_ms": round(quantile(own, 0.99), 4),
+            "parts_p50_ms": parts(router, prompts, decisions),
             "per_second": round(1000 * len(taken) / sum(taken)),
-            "batch_per_second": _batches(bundle, prompts),
+            "batch_per_second": batch,
+            "batch_per_cpu_second": batch_own,
             "route_p50_per_matmul": round(quantile(taken, 0.5) / quantile(products, UNDISTURBED), 4),
             "route_p99_per_matmul": round(quantile(taken, 0.99) / quantile(products, UNDISTURBED), 4),
         }
@@ -136,27 +143,35 @@ def matrix_product() -> Callable[[], Any]:
     return lambda: left @ right
 
 
-def timed(act: Callable[[], Any], times: int) -> list[float]:
-    """Return how long each of so many calls took, in milliseconds, sorted; the first tenth warms up uncounted."""
+def timed(act: Callable[[], Any], times: int, clock: Callable[[], int] = time.perf_counter_ns) -> list[float]:
+    """Return how long each of so many calls took, in milliseconds, sorted; the first tenth warms up uncounted.
+
+    `clock` tells nanoseconds.
+    """
     for _ in range(max(times // 10, 1)):
         act()
     taken = []
     for _ in range(times):
-        start = time.perf_counter_ns()
+        start = clock()
         act()
-        taken.append((time.perf_counter_ns() - start) / 1e6)
+        taken.append((clock() - start) / 1e6)
     return sorted(taken)
 
 
 def alternating(
     act: Callable[[], Any], other: Callable[[], Any], times: int, block: int = 50
-) -> tuple[list[float], list[float]]:
-    """Return how long the calls of `act` took, and those of `other`: one of these after each `block` of those."""
-    taken, others = [], []
+) -> tuple[list[float], list[float], list[float]]:
+    """Return how long the calls of `act` took on the wall, then of the thread's own time, and those of `other` took.
+
+    One of the latter comes after each two blocks of the former. Either block has one clock: to ask for a thread's time
+    is a call of the system, after which the next decision is slower by a tenth.
+    """
+    taken, own, others = [], [], []
     for _ in range(max(times // block, 1)):
         taken += timed(act, block)
+        own += timed(act, block, time.thread_time_ns)
         others += timed(other, 1)
-    return taken, others
+    return taken, own, others
 
 
 def quantile(taken: Sequence[float], q: float) -> float:
@@ -168,12 +183,43 @@ def _decide(router: Any, prompts: Sequence[str], turn: Iterator[int]) -> None:
     router.route(prompts[next(turn) % len(prompts)])
 
 
-def _batches(bundle: Any, prompts: Sequence[str]) -> int:
-    """Return decisions per second where requests come 256 at a time, as in a replay."""
+def parts(router: Any, prompts: Sequence[str], times: int) -> dict[str, float]:
+    """Return the median milliseconds of a decision's parts; the rest is what whole decisions took beyond them.
+
+    Whole ones and parts take turns, so that each finds the machine and its caches alike.
+    """
+    import numpy as np
+
+    bundle, clock = router.bundle, time.perf_counter_ns
+    found: dict[str, list[float]] = {"route": [], "encode": [], "score": [], "policy": []}
+    everyone = np.ones((1, len(bundle.candidates)), dtype=bool)
+    for turn in range(times):
+        prompt = prompts[turn % len(prompts)]
+        tokens = np.array([len(prompt) / 4])
+        moments = [clock()]
+        router.route(prompt)
+        moments.append(clock())
+        encoding = bundle.encoder.encode((prompt,))
+        moments.append(clock())
+        quality = bundle.scorer.predict(encoding, tokens).quality
+        moments.append(clock())
+        bundle.policy.probabilities(quality, everyone)
+        moments.append(clock())
+        for each, before, after in zip(found.values(), moments, moments[1:], strict=False):
+            each.append((after - before) / 1e6)
+    medians = {name: quantile(each, 0.5) for name, each in found.items()}
+    medians["rest"] = 2 * medians["route"] - sum(medians.values())
+    return {name: round(each, 4) for name, each in medians.items()}
+
+
+def _batches(bundle: Any, prompts: Sequence[str]) -> tuple[int, int]:
+    """Return decisions per second, and per second of the thread's own time, where requests come 256 at a time."""
     texts = [f"{prompts[i % len(prompts)]} {i}" for i in range(256)]
     # Twelve batches of numpy's take a second; of a transformer's one is enough.
     times = 12 if bundle.encoder.kind == "static" else 1
-    return round(256_000 / quantile(timed(lambda: bundle.probabilities(texts), times), 0.5))
+    clocks = (time.perf_counter_ns, time.thread_time_ns)
+    wall, own = (quantile(timed(lambda: bundle.probabilities(texts), times, clock), 0.5) for clock in clocks)
+    return round(256_000 / wall), round(256_000 / own)
 
 
 def _weight(rows: int) -> dict[str, int]:
@@ -201,20 +247,27 @@ def bundle_files(rows: int, **learning: int) -> dict[str, bytes]:
 
 
 def imports(source: str, processes: int, matmul_ms: float) -> dict[str, float]:
-    """Return what importing costs in fresh processes: numpy alone, beastmode, and beastmode with the bundle loaded.
+    """Return what importing costs in fresh processes: numpy alone, beastmode, and what an application adds to that.
 
+    `journal` imports the journal as well; `loaded` loads the bundle in place of it, and `routed` decides once, too.
     Milliseconds are the processor's own, so that a busy machine does not count against any of the three.
     """
-    load = f"import beastmode\nrouter = beastmode.Router.load({source!r})\nrouter.route('hi')"
-    codes = {"numpy": "import numpy", "beastmode": "import beastmode", "beastmode_loaded": load}
+    load = f"import beastmode\nrouter = beastmode.Router.load({source!r})"
+    codes = {
+        "numpy": "import numpy", "beastmode": "import beastmode",
+        "beastmode_journal": "from beastmode import Journal, Router", "beastmode_loaded": load,
+        "beastmode_routed": f"{load}\nrouter.route('hi')",
+    }  # fmt: skip
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as compiled:
         # Bytecode is there, as it is for what pip installed; the first run of each writes it, and is not counted.
-        runs_of = {name: [_process(code, compiled) for _ in range(processes + 1)][1:] for name, code in codes.items()}
+        # In turns: a machine that slows down slows all of them.
+        rounds = [{name: _process(code, compiled) for name, code in codes.items()} for _ in range(processes + 1)][1:]
+        runs_of = {name: [each[name] for each in rounds] for name in codes}
     for name, runs in runs_of.items():
         found[f"{name}_ms"] = round(min(seconds for seconds, _ in runs) * 1000, 2)
         found[f"{name}_mib"] = round(min(kib for _, kib in runs) / 1024, 2)
-    for name in ("beastmode", "beastmode_loaded"):
+    for name in list(codes)[1:]:
         found[f"{name}_time_ratio"] = round(found[f"{name}_ms"] / found["numpy_ms"], 3)
         found[f"{name}_memory_ratio"] = round(found[f"{name}_mib"] / found["numpy_mib"], 3)
         found[f"{name}_per_matmul"] = round(found[f"{name}_ms"] / matmul_ms, 2)

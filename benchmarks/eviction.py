@@ -1,11 +1,14 @@
 """Which entries a full cache should let go of: `python -m benchmarks eviction --trace T --json OUT`.
 
-A cache of a share of the distinct keys, all entries of one size. The first half of the trace is the past: every evictor
-is replayed on it and one is chosen. Then all of them run the second half from the contents that least recently used has
-at half time, each with what it remembers of the past, beside the rule that knows the future (Belady).
+A cache of a share of the distinct keys, all entries of one size. The first half of the trace is the past: each evictor
+is replayed on it, the learned one is trained on it, and the vote of all (`adaptive`, what serves) weighs them by it.
+Then all run the second half from the contents that least recently used has at half time, each with what it remembers of
+the past, beside the rule that knows the future (Belady), and one that knows each key's rate over the whole trace and
+nothing else, which nobody can (`true_rates`). Learning goes on, always from what has passed.
 """
 
 import argparse
+import heapq
 import json
 import os
 import sys
@@ -13,14 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from beastmode.eviction import FIXED, hand_over
 from benchmarks.traces import locate, read
 from features.demand import Demand
 from models.evictors import EVICTORS
-from models.evictors.choice import choose, compare
+from models.evictors.choice import CHOSEN, compare, past_rates
 from models.evictors.replay import belady, replay
 from models.evictors.settings import EvictorSettings, Past
 
-FIXED = tuple(name for name in EVICTORS if name != "next_use")
+Ints = NDArray[np.int64]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,30 +50,68 @@ def measure(demand: Demand, share: float, seed: int) -> dict[str, Any]:
     """Return what was chosen on the first half, and what everything earns on the second."""
     settings = EvictorSettings()
     capacity, half = max(1, int(share * demand.keys)), len(demand) // 2
-    past = Past(demand.key[:half], demand.keys, capacity)
-    choice = choose(past, settings, seed)
-    told = compare(Past(demand.key, demand.keys, capacity), half, settings, seed)
-    warm = replay(past.key, EVICTORS["lru"](past, settings, seed).make(), capacity).held
+    past = Past(demand.key[:half], capacity)
+    before = past_rates(past, settings, seed)
+    told = compare(Past(demand.key, capacity), half, settings, seed)
+    warm = replay(past.key, EVICTORS["lru"](capacity, settings, seed).rule, capacity).held
     best = belady(demand.key[half:], capacity, warm).hit_rate
+    known = _Rated(np.bincount(demand.key))
+    hand_over(known, (), warm)
+    true = replay(demand.key[half:], known, capacity, warm).hit_rate
     rates = {name: played.hit_rate for name, played in told.items()}
     fixed = max(FIXED, key=lambda name: rates[name])
+    preferred = max((name for name in before if name != CHOSEN), key=lambda name: before[name])
     room = best - rates["lru"]
     seen = len(set(past.key.tolist()))
     return {
-        "requests": len(demand), "distinct": demand.keys, "capacity": capacity,
-        "chosen_on_the_past": choice.name,
-        "past_hit_rates": {name: round(rate, 4) for name, rate in choice.hit_rates.items()},
+        "requests": len(demand), "distinct": demand.keys, "capacity": capacity, "chosen_policy": CHOSEN,
+        "past_hit_rates": {name: round(rate, 4) for name, rate in before.items()},
         "hit_rates": {name: round(rate, 4) for name, rate in rates.items()},
-        "belady": round(best, 4),
+        "belady": round(best, 4), "true_rates": round(true, 4),
         "infinite_cache": round(1 - (demand.keys - seen) / max(len(demand) - half, 1), 4),
-        "chosen": round(rates[choice.name], 4),
+        "chosen": round(rates[CHOSEN], 4),
         "best_fixed_in_hindsight": fixed,
-        "regret_points": round(100 * (rates[fixed] - rates[choice.name]), 2),
-        "gap_closed": round((rates[choice.name] - rates["lru"]) / room, 3) if room > 0 else None,
+        "regret_points": _points(rates[fixed] - rates[CHOSEN]),
+        "gap_closed": round((rates[CHOSEN] - rates["lru"]) / room, 3) if room > 0 else None,
         "gap_closed_learned": round((rates["next_use"] - rates["lru"]) / room, 3) if room > 0 else None,
+        "gap_closed_true_rates": round((true - rates["lru"]) / room, 3) if room > 0 else None,
+        "best_of_the_past": preferred,
+        "regret_points_of_the_past": _points(rates[fixed] - rates[preferred]),
         "stale_hit_rate": 0.0, "prefills_per_request": 0.0,
-        "hits_per_1000_requests_over_lru": round(1000 * (rates[choice.name] - rates["lru"]), 1),
+        "hits_per_1000_requests_over_lru": round(1000 * (rates[CHOSEN] - rates["lru"]), 1),
     }  # fmt: skip
+
+
+class _Rated:
+    """Evicts the key of the lowest rate, the longest unused of equals."""
+
+    def __init__(self, rate: Ints) -> None:
+        self._rate = rate
+        self._heap: list[tuple[int, int, int]] = []
+        self._used: dict[int, int] = {}
+        self._clock = 0
+
+    def hit(self, key: int) -> None:
+        """Note the moment."""
+        self._clock += 1
+        self._used[key] = self._clock
+
+    def insert(self, key: int, size: int, cost: float) -> None:
+        """Hold a key."""
+        self.hit(key)
+        heapq.heappush(self._heap, (int(self._rate[key]), self._clock, key))
+
+    def evict(self) -> int:
+        """Return the key of the lowest rate."""
+        while True:
+            rate, used, key = self._heap[0]
+            if used == self._used[key]:
+                return heapq.heappop(self._heap)[2]
+            heapq.heapreplace(self._heap, (rate, self._used[key], key))
+
+
+def _points(rate: float) -> float:
+    return round(100 * rate, 2)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

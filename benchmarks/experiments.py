@@ -37,7 +37,7 @@ EVERY = 100
 """Units between two looks."""
 SIZES = (10_000, 20_000, 40_000, 80_000)
 """Units of both arms that power is shown for; each is the plan of its own experiments."""
-POWER_WORLDS = 100
+POWER_WORLDS = 400
 DEALS = 50
 """Times that a table is dealt to two arms."""
 

@@ -1,4 +1,4 @@
-"""A follower under many swaps and bad bundles, routing all the while: `python -m benchmarks follower --swaps 1000`.
+"""A follower under swaps and bad bundles, while threads route: `python -m benchmarks follower --swaps 1000 --json OUT`.
 
 A store gets bundle after bundle; some are damaged after they were added, as a disk or an attacker would. Threads route
 without a pause. Every decision must come from a bundle that was good, no call may fail, and after each good promotion
@@ -33,10 +33,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--bad", type=int, default=50, help="promotions of damaged bundles among them")
     parser.add_argument("--threads", type=int, default=2, help="threads that route")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    parser.add_argument("--json", nargs="?", const="", help="file to write; JSON is printed in any case")
     options = parser.parse_args(arguments)
     found = follow(options.swaps, options.bad, options.threads, options.seed)
-    print(json.dumps(found, indent=1) if options.json else "\n".join(f"{k}: {v}" for k, v in found.items()))
+    text = json.dumps(found, indent=1)
+    if options.json:
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
+    print(text)
     return 0 if not (found["bad_served"] or found["failed_calls"] or found["missed_swaps"]) else 1
 
 

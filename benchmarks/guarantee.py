@@ -1,11 +1,13 @@
 """Does the quality guarantee hold? Certify on many resampled worlds, and ask the population for the true risk.
 
     python -m benchmarks guarantee --train FILE [--models a,b] [--prices FILE] --alpha .05 --delta .1 --json OUT
+    python -m benchmarks guarantee --set mmlu_pro_ten dcrouter_nine --data DIR --json OUT
 
-The selector is trained once, on a part of the deduplicated prompts, and exported; the rest is the population, whose
-risk under every policy is known exactly. A world is a calibration sample drawn from it with replacement. The guarantee
-holds in a world when the policy certified there has a true risk of at most alpha, or when none is certified. Beside it
-stands the naive rule: the cheapest policy whose risk *in the sample* is at most alpha.
+The second form takes candidate sets by their names in `candidate_sets.json` of the data folder. The selector is trained
+once, on a part of the deduplicated prompts, and exported; the rest is the population, whose risk under every policy is
+known exactly. A world is a calibration sample drawn from it with replacement. The guarantee holds in a world when the
+policy certified there has a true risk of at most alpha, or when none is certified. Beside it stands the naive rule: the
+cheapest policy whose risk *in the sample* is at most alpha.
 """
 
 import argparse
@@ -22,7 +24,7 @@ import pandas as pd
 from beastmode.bundle import Bundle
 from beastmode.objective import Objective
 from beastmode.validity import plain
-from benchmarks.candidate_sets import priced, read_prices
+from benchmarks.candidate_sets import candidate_sets, priced, read_prices
 from features.outcomes import catalogue, outcomes
 from features.table import Table
 from models import exporting, guarantee, recipes
@@ -39,20 +41,39 @@ SIZES = (300, 1000, 2000)
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark and write its JSON; 1 where the guarantee is broken beyond chance."""
     options = _parser().parse_args(arguments)
-    models = options.models.split(",") if options.models else None
-    prices = read_prices(Path(options.prices)) if options.prices else {}
-    table = priced(outcomes(pd.read_parquet(options.train), models), prices)
+    try:
+        tables = _tables(options)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     teacher = sentence_transformer(Path(options.embeddings)) if options.encoder == "static" else None
     settings = Settings(options.loss, options.alpha, options.delta, options.of)
-    result = measure(table, prices, settings, options, teacher)
-    text = json.dumps(plain(result), indent=1)
+    results = {name: measure(*known, settings, options, teacher) for name, known in tables.items()}
+    text = json.dumps(plain({"sets": results} if options.set else results[options.train]), indent=1)
     if options.json:
         Path(options.json).write_text(text + "\n")
     print(text)
-    broken = [size for size, known in result["worlds"].items() if known["certified"]["holds_high"] < 1 - options.delta]
-    for size in broken:
-        print(f"with {size} calibration requests the guarantee holds too seldom", file=sys.stderr)
+    due = 1 - options.delta
+    broken = [
+        f"{name}: with {size} calibration requests the guarantee holds too seldom"
+        for name, result in results.items()
+        for size, known in result["worlds"].items()
+        if known["certified"]["holds_high"] < due
+    ]
+    print("\n".join(broken), file=sys.stderr, end="\n" if broken else "")
     return 1 if broken else 0
+
+
+def _tables(options: argparse.Namespace) -> dict[str, tuple[Table, Mapping[str, float]]]:
+    """Return each table with the prices that stand in for its costs; raises ValueError on what names none."""
+    if (options.train is None) == (options.set is None):
+        raise ValueError("name either one outcome table by --train, or candidate sets by --set")
+    if options.set:
+        sets = candidate_sets(options.set, options.data)
+        return {name: (chosen.table(), chosen.prices) for name, chosen in sets.items()}
+    models = options.models.split(",") if options.models else None
+    prices = read_prices(Path(options.prices)) if options.prices else {}
+    return {options.train: (priced(outcomes(pd.read_parquet(options.train), models), prices), prices)}
 
 
 def measure(
@@ -171,7 +192,9 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _parser() -> argparse.ArgumentParser:
     known = Settings()
     parser = argparse.ArgumentParser(prog="python -m benchmarks guarantee", description=__doc__.split("\n")[0])
-    parser.add_argument("--train", required=True, help="outcome table, Parquet")
+    parser.add_argument("--train", help="outcome table, Parquet")
+    parser.add_argument("--set", nargs="+", help="candidate sets by name, in place of --train, --models and --prices")
+    parser.add_argument("--data", help="folder of outcome tables and candidate_sets.json; BEASTMODE_DATA by default")
     parser.add_argument("--models", help="comma-separated; all models of the table by default")
     parser.add_argument("--prices", help="JSON file of US dollars a request by model, in place of the table's costs")
     parser.add_argument("--train-share", type=float, default=0.4, help="of the prompts, to train on")

@@ -4,8 +4,9 @@
 
 Arms: `full`, every request asked of every candidate; `shuffled`, its twin whose scores are permuted over the prompts,
 so that nothing can be learned; `logs`, an exploring log (epsilon .2) with 500 probes, whose stated value is held
-against the world's truth; `stripped`, that log without its decisions. Each seed runs in a process of its own, through
-the same functions as the flow, and is kept in OUT as soon as it is done: run the command again to go on.
+against the world's truth; `stripped`, that log without its decisions, so that propensities are estimated: what is
+stated is held against the truth all the same, and nothing may be promoted. Each seed runs in a process of its own,
+through the same functions as the flow, and is kept in OUT as soon as it is done: run the command again to go on.
 """
 
 import argparse
@@ -82,6 +83,8 @@ def one(arm: str, seed: int, config: str, root: Path, overrides: Sequence[str] =
         "verdict": judgement.verdict,
         "reason": judgement.reason,
         "refused": judgement.refused,
+        "propensities": "estimated" if judgement.estimated else "as logged",
+        "withstands": judgement.estimated.withstands if judgement.estimated else None,
         "n_train": turn.training.train_rows,
         "n_test": len(test),
         "written": loss.written,
@@ -104,7 +107,10 @@ def truth(bundle: Any, test: Any, world: Any) -> dict[str, float]:
     from pipelines.evaluation import contestant
 
     row = {name: i for i, name in enumerate(world.request_ids.tolist())}
-    rows = [row[name] for name in test.request_ids.tolist()]
+    # A log without decisions does not say which requests were probes of others: those are known by their text.
+    asked = {text: i for i, text in enumerate(world.texts)}
+    known = zip(test.request_ids.tolist(), test.texts, strict=True)
+    rows = [row[name] if name in row else asked[text] for name, text in known]
     columns = [world.candidates.index(name) for name in test.candidates]
     drawn = contestant(bundle, test).probabilities
     quality, cost, latency = (getattr(world, name)[rows][:, columns] for name in ("quality", "cost_usd", "latency_ms"))
@@ -126,6 +132,7 @@ def summary(seeds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     for verdict in ("promote", "hold", "reject"):
         told[verdict] = sum(row["verdict"] == verdict for row in rows)
     told["refused"] = sum(row["refused"] is not None for row in rows)
+    told["estimated"] = sum(row.get("propensities") == "estimated" for row in rows)
     told["adds_up"] = sum(row["adds_up"] for row in rows)
     valued = [row for row in rows if row["challenger"]]
     for metric in ("utility", "quality"):

@@ -1,4 +1,4 @@
-"""Fuzz the loader of bundles: `python -m benchmarks loader --mutants 10000`.
+"""Fuzz the loader of bundles: `python -m benchmarks loader --mutants 10000 --json OUT`.
 
 Three kinds of mutants of trained bundles: damaged against a known manifest hash; re-hashed by an attacker (manifest
 and checksum agree with the files again) against a public key; and re-hashed against nothing at all. Of the first two
@@ -46,10 +46,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--mutants", type=int, default=10_000, help="of each kind")
     parser.add_argument("--kinds", default=",".join(KINDS), help="which of them")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    parser.add_argument("--json", nargs="?", const="", help="file to write; JSON is printed in any case")
     options = parser.parse_args(arguments)
     found = fuzz(options.mutants, options.seed, options.kinds.split(","))
-    print(json.dumps(found, indent=1) if options.json else "\n".join(f"{k}: {v}" for k, v in found.items()))
+    text = json.dumps(found, indent=1)
+    if options.json:
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
+    print(text)
     return 0 if found["defects"] == 0 else 1
 
 
@@ -73,9 +76,6 @@ def fuzz(mutants: int, seed: int, kinds: Sequence[str] = KINDS) -> dict[str, Any
                     # A signature is nothing that a hash vouches for.
                     files = {name: data for name, data in files.items() if name != SIGNATURE}
                 made = mutant(files, rng, rehash=kind != "hash")
-                if made == files:
-                    counts["unchanged"] += 1
-                    continue
                 _write(folder / "mutant", made)
                 ways: dict[str, dict[str, Any]] = {"hash": {"sha256": digest}, "key": {"public_key": public}}
                 known = ways.get(kind, {})
@@ -135,10 +135,14 @@ def _load(path: Path, known: Mapping[str, Any]) -> str:
 
 
 def mutant(files: Files, rng: random.Random, *, rehash: bool) -> Files:
-    """Return a copy of a bundle's files with one to three mutations; `rehash` makes its hashes agree again."""
+    """Return a copy of a bundle's files with one to three mutations; `rehash` makes its hashes agree again.
+
+    Mutations that leave every byte as it was are drawn again.
+    """
     made = dict(files)
-    for _ in range(rng.randint(1, 3)):
-        rng.choice(MUTATIONS)(made, rng)
+    while made == files:
+        for _ in range(rng.randint(1, 3)):
+            rng.choice(MUTATIONS)(made, rng)
     if rehash and MANIFEST in made:
         _rehash(made)
     return made

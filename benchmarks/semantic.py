@@ -6,7 +6,8 @@ is the ceiling. Thresholds are fixed on A, on streams of its folds, by models th
 by the wrong answers that were seen, and by the upper 95% bound of their share. Static cosines stand beside them.
 `--hard` names pairs that one edit turns into another question (text_a, text_b, family): what is served of a family
 whose edits were left out of training, where half of the paraphrases are served. Lookup times are medians, also as
-ratios to a 512 × 512 float32 matrix product of the same run. Without `--test` a sixth of A's groups is kept back.
+ratios to a 512 × 512 float32 matrix product of the same run. Without `--test` a sixth of A's groups is kept back;
+`--splits 5` keeps others back four more times, and says what each rule's wrong answers were in all of them.
 """
 
 import argparse
@@ -57,16 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(kind: str, train: Path, options: argparse.Namespace, hard: Path | None, folder: Path) -> dict[str, Any]:
-    from benchmarks.semantic_encoders import embedding, encoder
     from benchmarks.semantic_lookups import lookups
-    from models.verifiers import VerifierSettings, examples, trained
 
-    past, future = split(_rows(train), _rows(options.test) if options.test else None, options)
-    settings = VerifierSettings(trees=options.trees)
-    known = encoder(kind, past.texts, folder, options.seed)
-    embed = embedding(known, folder)
-    taught = examples(past, embed, settings, options.seed)
-    learned = trained(taught, settings, options.seed)
+    rows, test = _rows(train), _rows(options.test) if options.test else None
+    past, future, known, embed, taught, learned, settings = _learned(kind, rows, test, options, folder, 0)
     found: dict[str, Any] = {
         "encoder": kind,
         "can_serve": known is not None,
@@ -77,22 +72,63 @@ def _run(kind: str, train: Path, options: argparse.Namespace, hard: Path | None,
         found["hard"] = hardness(_rows(hard), future, embed, learned.verifier, taught, settings, options.seed)
     if known is not None and options.lookups:
         found["lookups"] = lookups(known, learned.verifier, past.texts, options.lookups)
+    if options.splits > 1:
+        each = [found]
+        for number in range(1, options.splits):
+            _, future, _, embed, taught, learned, settings = _learned(kind, rows, test, options, folder, number)
+            each.append(judged(future, embed, learned, taught, settings, options.seed))
+        found["splits"] = over_splits(each)
     print(kind, json.dumps(found), file=sys.stderr, flush=True)
     return found
 
 
-def split(rows: Sequence[Any], test: Sequence[Any] | None, options: argparse.Namespace) -> tuple[Any, Any]:
-    """Return the questions to train on and those to judge by; no group, and no text, is on both sides."""
+def _learned(
+    kind: str, rows: Sequence[Any], test: Sequence[Any] | None, options: argparse.Namespace, folder: Path, number: int
+) -> tuple[Any, ...]:
+    """Return one split, its encoder and its verifier."""
+    from benchmarks.semantic_encoders import embedding, encoder
+    from models.verifiers import VerifierSettings, examples, trained
+
+    past, future = split(rows, test, options, number)
+    settings = VerifierSettings(trees=options.trees)
+    known = encoder(kind, past.texts, folder, options.seed)
+    embed = embedding(known, folder)
+    taught = examples(past, embed, settings, options.seed)
+    return past, future, known, embed, taught, trained(taught, settings, options.seed), settings
+
+
+def over_splits(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return for each rule what its threshold promised and kept, split by split: a single stream says little of it."""
+    told = {}
+    for name in each[0]["train_rules"]:
+        kept = np.array([one["rules"][name]["wrong"] for one in each])
+        told[name] = {
+            "wrong_in_training": [one["train_rules"][name]["wrong"] for one in each],
+            "wrong": kept.tolist(),
+            "wrong_mean": round(float(kept.mean()), 5),
+            "wrong_se": round(float(kept.std(ddof=1) / len(kept) ** 0.5), 5),
+            "good_of_ceiling_mean": round(float(np.mean([one["rules"][name]["good_of_ceiling"] for one in each])), 4),
+        }
+    return told
+
+
+def split(
+    rows: Sequence[Any], test: Sequence[Any] | None, options: argparse.Namespace, number: int = 0
+) -> tuple[Any, Any]:
+    """Return the questions to train on and those to judge by; no group, and no text, is on both sides.
+
+    Each `number` keeps other groups back, or takes others of a large test file.
+    """
     from features.questions import questions
 
     whole = questions(rows)
     if test is None:
         whole = whole.limited(options.limit + options.test_limit, options.seed)
         share = min(KEPT_BACK, options.test_limit / len(whole))
-        kept = np.isin(whole.groups, whole.drawn_groups(share, options.seed + 1))
+        kept = np.isin(whole.groups, whole.drawn_groups(share, options.seed + 1 + number))
         past, future = whole.take(~kept), whole.take(kept)
     else:
-        future = questions(test).limited(options.test_limit, options.seed)
+        future = questions(test).limited(options.test_limit, options.seed + number)
         shown = set(future.texts)
         leaked = np.array([text in shown for text in whole.texts])
         past = whole.take(~np.isin(whole.groups, np.unique(whole.groups[leaked])))
@@ -113,8 +149,8 @@ def judged(future: Any, embed: Any, learned: Any, taught: Any, settings: Any, se
         (future.texts[a], future.texts[b], float(c))
         for a, b, c in zip(near.asked, near.stored, near.cosine, strict=True)
     ]
-    by_cosine = served(near, near.cosine, future.classes, order)
-    by_verifier = served(near, learned.verifier.scores(offered), future.classes, order)
+    by_cosine = served(near, near.cosine, future.classes, order, future.groups)
+    by_verifier = served(near, learned.verifier.scores(offered), future.classes, order, future.groups)
     rules = {f"static_{cosine:.2f}": by_cosine.at(cosine) for cosine in COSINES}
     past, seen = cosine_stream(taught), {}
     for name, (budget, delta) in BUDGETS.items():
@@ -199,6 +235,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--encoder", nargs="+", choices=("static", "onnx", "minilm"), default=["static", "onnx"])
     parser.add_argument("--limit", type=int, default=LIMIT, help="questions to train on, in whole groups")
     parser.add_argument("--test-limit", type=int, default=TEST_LIMIT, help="questions to judge by")
+    parser.add_argument("--splits", type=int, default=1, help="streams that each rule is judged on, one a split")
     parser.add_argument("--trees", type=int, default=250)
     parser.add_argument("--lookups", type=int, default=400, help="lookups that are timed; 0 for none")
     parser.add_argument("--memory", type=Path, help="folder that remembers vectors, so that the next run is shorter")

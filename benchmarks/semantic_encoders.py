@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from beastmode.encoding import Encoder
 from models.encoders import EncoderSettings, fit
 from models.verifiers import Embed
+from models.verifiers import embedding as unit_vectors
 from pipelines.teaching import exported, sentence_transformer
 
 KINDS = ("static", "onnx", "minilm")
@@ -35,11 +33,4 @@ def embedding(known: Encoder | None, folder: Path) -> Embed:
     """Return the function from texts to unit vectors that an encoder makes, or its teacher where there is none."""
     if known is None:
         return sentence_transformer(folder).embed
-    made = known
-
-    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors = made.encode(texts)[:, made.embedding]
-        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        return np.asarray(vectors / np.where(lengths > 0, lengths, 1)[:, None], dtype=np.float32)
-
-    return embed
+    return unit_vectors(known)

@@ -83,10 +83,11 @@ class Day:
     say: Callable[[str], None]
     events: list[Event] = field(default_factory=list)
 
-    def note(self, what: str, said: str) -> None:
+    def note(self, what: str, why: str, verdict: str = "", done: str = "") -> None:
         """Keep what happened, and after how many requests."""
-        self.events.append(Event(len(self.app.served), what, said))
-        self.say(f"{len(self.app.served):>6,} requests  {what}: {said}")
+        event = Event(len(self.app.served), what, why, verdict, done)
+        self.events.append(event)
+        self.say(f"{event.after:>6,} requests  {what}: {event.said}")
 
     def settle(self) -> None:
         """Wait until the router follows what the store says: a few hundredths of a second."""
@@ -119,13 +120,13 @@ class Day:
         turn = improve(self.context, datetime.now(UTC))
         if turn.first is not None:
             self.note("first", turn.first.pointer.reason)
-        self.note("improve", f"{turn.judgement.verdict}. {turn.judgement.reason}")
+        self.note("improve", turn.judgement.reason, turn.judgement.verdict)
 
     def trial(self) -> Advance:
         """Run `advance` after every batch of traffic until the challenger is in service or out."""
         for _ in range(MOST):
             moved = advance(self.context, datetime.now(UTC))
-            self.note(f"advance, {moved.stage}", f"{moved.verdict}. {moved.reason} {moved.done}")
+            self.note(f"advance, {moved.stage}", moved.reason, moved.verdict, moved.done)
             if moved.promotion is not None or moved.verdict in ("reject", "roll back") or moved.stage == "none":
                 return moved
             self.traffic()
@@ -145,7 +146,7 @@ def day(context: Context, say: Callable[[str], None] = lambda line: None) -> tup
             lived = Day(context, app, Guard(context.store, root / "journal"), say)
             if first.first is not None:
                 lived.note("first", first.first.pointer.reason)
-            lived.note("improve", f"{first.judgement.verdict}. {first.judgement.reason}")
+            lived.note("improve", first.judgement.reason, first.judgement.verdict)
             lived.traffic()
             lived.trial()
             lived.traffic()

@@ -73,17 +73,19 @@ class Window:
     end: int
 
 
-def windows(demand: Demand, seconds: float) -> Iterator[Window]:
+def windows(demand: Demand, seconds: float, until: float | None = None) -> Iterator[Window]:
     """Yield windows of so many seconds, from the one with the first request to the one with the last, empty ones too.
 
-    They begin at whole multiples of their length, so that windows of a day are days.
+    They begin at whole multiples of their length, so that windows of a day are days. Those `until` a moment end there,
+    the last of them at that very moment.
     """
     if seconds <= 0:
         raise ValueError(f"windows: seconds = {seconds!r} must be positive")
     if not len(demand):
         return
-    number = np.floor(demand.at / seconds).astype(np.int64)
-    first = int(number[0])
-    edges = np.searchsorted(number, np.arange(first, int(number[-1]) + 2))
+    origin = 0.0 if until is None else until
+    number = np.floor((demand.at - origin) / seconds).astype(np.int64)
+    first, last = int(number[0]), -1 if until is not None else int(number[-1])
+    edges = np.searchsorted(number, np.arange(first, last + 2))
     for place, (begin, end) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
-        yield Window((first + place) * seconds, begin, end)
+        yield Window(origin + (first + place) * seconds, begin, end)

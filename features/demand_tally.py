@@ -94,9 +94,9 @@ class Tally:
         """Keys that were asked for at least once."""
         return np.flatnonzero(self.total > 0)
 
-    def latest(self, most: int) -> Ints:
-        """Return at most so many keys, those that were asked for last."""
-        seen = self.seen
+    def latest(self, most: int, among: Ints | None = None) -> Ints:
+        """Return at most so many keys, those that were asked for last, of all that were seen or those given."""
+        seen = self.seen if among is None else among
         return seen if len(seen) <= most else seen[np.argpartition(-self._last[seen], most - 1)[:most]]
 
     def count(self, half_life: int, keys: Ints) -> Floats:

@@ -1,6 +1,6 @@
 """Is a challenger proven better? Paired differences on the same requests, and a verdict with its reason."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -13,6 +13,7 @@ from features.table import Table
 from models.estimators import Estimate, EvaluationRefused, contrast
 from models.experiments.needed import Way, needed
 from models.experiments.sequences import GUESS, Bounds, cautious
+from models.sensitivity import Sensitivity
 
 Floats = NDArray[np.float64]
 Span = tuple[ArrayLike, ArrayLike]
@@ -36,6 +37,10 @@ class Settings:
     """Held-out requests of one kind, probed or logged, under which that kind is no evidence."""
     min_effective: Annotated[float, Gt(0)] = 20.0
     """Effective sample size of logged requests under which they are no evidence."""
+    estimated_odds: Annotated[float, Ge(1)] | None = None
+    """What a log without propensities is worth, whose values rest on an estimate of who would have been asked: where it
+    is None they never promote or reject; else they do where that withstands hidden reasons that move the odds of each
+    choice by this factor (models.sensitivity)."""
     planned: Annotated[int, Ge(100)] = 3000
     """Probes that a watched challenger is given: most of `alpha` is saved for them (models.experiments.sequences)."""
 
@@ -75,6 +80,18 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimated:
+    """What evidence on estimated propensities rests on."""
+
+    learner: str
+    """What the propensities are estimated by."""
+    hidden: Mapping[str, tuple[Sensitivity, ...]]
+    """By metric, where challenger less champion may lie if hidden reasons moved the log's choices."""
+    withstands: float
+    """The factor on the odds up to which the difference in utility stays proven; 1 where it is not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """The verdict on a challenger, its reason in words, and the evidence."""
 
@@ -85,6 +102,8 @@ class Judgement:
     comparisons: Sequence[Comparison]
     refused: str | None = None
     """Why no number is given, where none is."""
+    estimated: Estimated | None = None
+    """Set where the evidence rests on estimated propensities."""
 
     def comparison(self, reference: str, metric: str) -> Comparison:
         """Return the comparison with a reference in a metric; KeyError where there is none."""
@@ -112,22 +131,14 @@ def judge(
     The gate is an intersection-union test, so no level is split: *promote* when the lower bound of the utility
     difference to the champion is above zero **and** the lower bound of the quality difference is above minus the
     margin, and no other contestant is proven better by a margin of its own; *reject* when the challenger is proven
-    worse in utility, or in quality beyond the margin; else *hold*.
+    worse in utility, or in quality beyond the margin; else *hold*. A contestant beside the champion of which the rows
+    say too little is left out: nothing is proven of it.
     """
     for name in (challenger, champion):
         if name not in contestants:
             raise ValueError(f"judge: no contestant {name!r}; there are {', '.join(contestants)}")
-    observed = {
-        "utility": objective.utility(table.quality, table.cost_usd, table.latency_ms),
-        "quality": table.quality,
-        "cost_usd": table.cost_usd,
-    }
     main = contestants[challenger]
-    expected = {
-        "utility": objective.utility(main.quality, main.cost_usd, main.latency_ms),
-        "quality": main.quality,
-        "cost_usd": main.cost_usd,
-    }
+    observed, expected = by_metric(objective, table), by_metric(objective, main)
 
     def estimate(metric: str, plus: Contestant, minus: Contestant | None = None) -> Estimate:
         found = contrast(
@@ -142,22 +153,40 @@ def judge(
         )
         return found if minus is None or not watched else _watched(found, metric, settings)
 
+    def known(name: str, metric: str, *policies: Contestant) -> Estimate | None:
+        """Return an estimate, or None where the rows cannot say and the verdict does not need it."""
+        try:
+            return estimate(metric, *policies)
+        except EvaluationRefused:
+            if name in (challenger, champion) and metric != "cost_usd":
+                raise
+            return None
+
     try:
         values = {
-            name: {metric: value for metric in METRICS if (value := _known(estimate, metric, contestant)) is not None}
+            name: {metric: one for metric in METRICS if (one := known(name, metric, contestant)) is not None}
             for name, contestant in contestants.items()
         }
         comparisons = [
-            _compared(name, metric, estimate(metric, main, other), settings)
+            _compared(name, metric, one, settings)
             for name, other in contestants.items()
             if name != challenger
             for metric in METRICS
-            if metric != "cost_usd" or "cost_usd" in values[name]
+            if (one := known(name, metric, main, other)) is not None
         ]
     except EvaluationRefused as refusal:
         return Judgement("hold", f"No verdict: {refusal}", {}, (), str(refusal))
     verdict, reason = _gate(comparisons, champion, settings)
     return Judgement(verdict, reason, values, tuple(comparisons))
+
+
+def by_metric(objective: Objective, known: Table | Contestant) -> dict[str, Floats]:
+    """Return what was observed, or what is expected, in each metric, (n, m)."""
+    return {
+        "utility": objective.utility(known.quality, known.cost_usd, known.latency_ms),
+        "quality": known.quality,
+        "cost_usd": known.cost_usd,
+    }
 
 
 def bounds(value: Floats, se: Floats, n: ArrayLike, settings: Settings, guess: float = GUESS) -> Bounds:
@@ -189,16 +218,6 @@ def _watched(found: Estimate, metric: str, settings: Settings) -> Estimate:
     return replace(found, low=float(all_looks.low[0]), high=float(all_looks.high[0]))
 
 
-def _known(estimate: Callable[[str, Contestant], Estimate], metric: str, contestant: Contestant) -> Estimate | None:
-    """Return an estimate, or None for a cost that no log knows; utility and quality are not optional."""
-    try:
-        return estimate(metric, contestant)
-    except EvaluationRefused:
-        if metric == "cost_usd":
-            return None
-        raise
-
-
 def _compared(reference: str, metric: str, estimate: Estimate, settings: Settings) -> Comparison:
     low, high = estimate.low, estimate.high
     if metric == "cost_usd":
@@ -218,9 +237,6 @@ def _gate(comparisons: Sequence[Comparison], champion: str, settings: Settings) 
     by = {(c.reference, c.metric): c for c in comparisons}
     utility, quality = by[champion, "utility"], by[champion, "quality"]
     margin = settings.quality_margin
-
-    def span(c: Comparison) -> str:
-        return f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]"
 
     verdict = str(verdicts((utility.low, utility.high), (quality.low, quality.high), settings))
     if verdict == "reject" and utility.high < 0:
@@ -248,9 +264,14 @@ def _gate(comparisons: Sequence[Comparison], champion: str, settings: Settings) 
                 f"Better than the champion ({span(utility)}), but {c.reference} is proven better still: {span(c)}."
             )
     return "promote", (
-        f"Utility is better than the champion's by {span(utility)} and quality is not worse by the margin of "
-        f"{margin}: {span(quality)}, on {utility.n} held-out requests."
+        f"Utility is better than the champion's: {span(utility)}; quality is not lower by more than the {margin} "
+        f"allowed: {span(quality)}; on {utility.n:,} held-out requests."
     )
+
+
+def span(c: Comparison) -> str:
+    """Return a difference with its interval, in words."""
+    return f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]"
 
 
 def _missing(gain: Comparison, settings: Settings) -> str:

@@ -33,6 +33,14 @@ def upper(lost: int, asked: int, delta: float) -> float:
     return 1.0 if lost >= asked else float(beta.ppf(1 - delta, lost + 1, asked - lost))
 
 
+def uppers(lost: Floats, asked: Floats, delta: float) -> Floats:
+    """Return the same bound for each of many counts, less than all of what was asked.
+
+    Counts that are no integers are those of an effective sample size.
+    """
+    return np.asarray(beta.ppf(1 - delta, lost + 1, asked - lost), dtype=np.float64)
+
+
 def lower(lost: int, asked: int, delta: float) -> float:
     """Return the exact lower bound of a risk at confidence 1 - `delta`."""
     return 0.0 if lost == 0 else float(beta.ppf(delta, lost, asked - lost + 1))

@@ -1,4 +1,4 @@
-"""What off-policy evaluation has to guess, fitted on other rows: outcomes of what was not served, and who served."""
+"""What off-policy evaluation has to guess of outcomes that nobody saw: a regression fitted on other rows."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -6,7 +6,6 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -113,22 +112,3 @@ def _fitted(plain: Floats, heavy: Floats, squares: Floats, d: int, settings: Reg
     gram = heavy[..., inside, inside] * scale[..., None, None]
     own = np.linalg.solve(gram + d * (1 - settings.own) / settings.own * np.eye(d), moment[..., None])[..., 0]
     return together[:, None, :] + own, level
-
-
-def behaviour(features: Floats, served: Indices, fold: Indices, candidates: int, floor: float = 0.002) -> Floats:
-    """Return the probability with which each candidate seems to have been chosen, (n, m), fitted on the other folds.
-
-    Multinomial logistic regression with a unit normal prior on the slopes. A candidate that the other folds never
-    served has probability zero; the others at least `floor`.
-    """
-    said = np.zeros((len(served), candidates))
-    for one in range(int(fold.max()) + 1):
-        rows, others = fold == one, fold != one
-        known = np.unique(served[others])
-        if len(known) == 1:
-            said[np.ix_(rows, known)] = 1.0
-            continue
-        model = LogisticRegression(C=1.0, max_iter=500).fit(features[others], served[others])
-        chance = np.maximum(model.predict_proba(features[rows]), floor)
-        said[np.ix_(rows, known)] = chance / chance.sum(axis=1, keepdims=True)
-    return said

@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from features.table import Table
-from models.estimators import ESTIMATORS, Masses
+from models.behaviour import Behaviour, behaviour
+from models.estimators import ESTIMATORS, Masses, contrast
 from models.examples import deal
 from models.intervals import Estimate, Terms, weighted
-from models.nuisance import Regression, behaviour, directions, regress
+from models.nuisance import Regression, directions, regress
 from models.overlap import EvaluationRefused, Overlap, overlap, refusal
 from models.sensitivity import STRENGTHS, Sensitivity, sensitivity
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.str_]
+Mask = NDArray[np.bool_]
 LEAST = 30
 """Logged rows under which nothing is fitted."""
 
@@ -42,6 +44,8 @@ class Log:
     """Whence the propensities are."""
     unknown: float
     """Share of served rows that were left out because their propensity is unknown."""
+    behaviour: Behaviour | None = None
+    """The logging policy as it was estimated, where it was."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -123,77 +127,81 @@ def log(
     columns = directions(np.asarray(features)[rows], settings.columns)
     m, own = len(table.candidates), kept.propensity
     chances = None if probabilities is None else probabilities[rows]
-    source: Literal["logged", "estimated"] = "logged"
+    guessed = None
     if estimate_behaviour and left:
-        source = "estimated"
-        guessed = behaviour(columns, kept.served, fold, m)
-        own = np.where(stated[rows], own, guessed[np.arange(len(rows)), kept.served])
-        chances = guessed if chances is None else chances
+        raw = np.asarray(features)[rows]
+        guessed = behaviour(raw, columns, kept.served, fold, table.candidates, kept.sessions, seed)
+        said = guessed.probabilities
+        own = np.where(stated[rows], own, said[np.arange(len(rows)), kept.served])
+        chances = said if chances is None else np.where(stated[rows, None], chances, said)
     seen = outcome[rows, kept.served]
     return Log(
         table=kept, rows=rows, outcome=seen, propensity=own, probabilities=chances,
-        expected=regress(columns, kept.served, seen, own, fold, m, settings), source=source,
-        unknown=0.0 if estimate_behaviour else left / max(int(served.sum()), 1),
+        expected=regress(columns, kept.served, seen, own, fold, m, settings),
+        source="logged" if guessed is None else "estimated",
+        unknown=0.0 if estimate_behaviour else left / max(int(served.sum()), 1), behaviour=guessed,
     )  # fmt: skip
 
 
-def value(known: Log, policy: Floats, level: float = 0.95) -> Valuation:
-    """Return the value of a policy (table rows, m) by every estimator; errors are clustered by session."""
+def value(known: Log, policy: Floats, minus: Floats | None = None, level: float = 0.95) -> Valuation:
+    """Return the value of a policy (table rows, m), or of it less `minus`, by every estimator.
+
+    Errors are clustered by session.
+    """
     sessions, served = known.table.sessions, known.table.served
     terms = {name: known.terms(policy, name) for name in ESTIMATORS}
-    estimates = {name: weighted(each, sessions, level) for name, each in terms.items()}
     own = policy[known.rows]
+    if minus is not None:
+        terms = {name: each - known.terms(minus, name) for name, each in terms.items()}
+        own = own - minus[known.rows]
+    estimates = {name: weighted(each, sessions, level) for name, each in terms.items()}
     seen = overlap(
         own, served, known.propensity, clusters=sessions, probabilities=known.probabilities, unknown=known.unknown
     )
-    why = refusal(seen, terms["dr"].residual, estimates["dr"].se, known.table.candidates)
+    why = refusal(seen, terms["dr"].residual, estimates["dr"].se, known.table.candidates) if own.any() else None
     hidden: tuple[Sensitivity, ...] = ()
-    if known.source == "estimated":
-        chosen = own[np.arange(len(known)), served]
-        hidden = tuple(sensitivity(terms["dr"], chosen, known.propensity, f, sessions, level) for f in STRENGTHS)
+    if known.behaviour is not None:
+        why = known.behaviour.refused or why
+        hidden = tuple(sensitivity(terms["dr"], known.propensity, f, sessions, level) for f in STRENGTHS)
     return Valuation(estimates, seen, known.source, why, hidden)
 
 
 def by_segment(
-    known: Log, plus: Floats, labels: Labels, minus: Floats | None = None, level: float = 0.95, least: int = LEAST
+    table: Table,
+    outcome: Floats,
+    plus: Floats,
+    kinds: Mapping[str, Mask],
+    minus: Floats | None = None,
+    expected: Floats | None = None,
+    *,
+    level: float = 0.95,
+    min_rows: int = LEAST,
+    min_effective: float = 0.0,
 ) -> tuple[Segment, ...]:
-    """Return the doubly robust value of `plus`, or of `plus` less `minus`, on each kind of request, the largest first.
+    """Return the value of `plus`, or of `plus` less `minus`, on each kind of request.
 
-    `labels` (table rows,) name the kind: task, tenant, length. Segments of fewer than `least` rows are refused, as are
-    those that overlap too little; every one that is named counts in the adjustment, also those that are refused, so
-    that looking at many does not find what is not there.
+    `kinds` are masks (n,) by name, which may overlap: tasks, tenants, lengths. The rest is as in `contrast`, which
+    values each kind by its probes and its log. Kinds that are refused count in the adjustment as well, so that looking
+    at many does not find what is not there.
     """
-    drawn = plus if minus is None else plus - minus
-    terms = known.terms(plus) if minus is None else known.terms(plus) - known.terms(minus)
-    own = labels[known.rows]
-    names, count = np.unique(own, return_counts=True)
-    shared = 1 - (1 - level) / len(names)
-    found = []
-    for name in names[np.argsort(-count, kind="stable")]:
-        at = np.flatnonzero(own == name)
-        estimate, why = _segment(known, terms, drawn[known.rows], at, shared, least)
-        found.append((str(name), len(at), estimate, why))
-    tests = [_p(estimate) for _, _, estimate, _ in found]
-    adjusted = holm(np.array(tests)) if minus is not None else [None] * len(found)
+    shared = 1 - (1 - level) / max(len(kinds), 1)
+    found: list[tuple[str, int, Estimate | None, str | None]] = []
+    for name, mask in kinds.items():
+        other, said = (None if each is None else each[mask] for each in (minus, expected))
+        try:
+            estimate = contrast(
+                table.take(mask), outcome[mask], plus[mask], other, said,
+                level=shared, min_rows=min_rows, min_effective=min_effective,
+            )  # fmt: skip
+            found.append((name, int(mask.sum()), estimate, None))
+        except EvaluationRefused as refused:
+            found.append((name, int(mask.sum()), None, str(refused)))
+    tests = [1.0 if estimate is None else _p(estimate) for _, _, estimate, _ in found]
+    adjusted = holm(np.array(tests)).tolist() if minus is not None else [None] * len(found)
     return tuple(
-        Segment(name, n, None if why else estimate, None if why or p is None else float(p), why)
+        Segment(name, n, estimate, None if why else p, why)
         for (name, n, estimate, why), p in zip(found, adjusted, strict=True)
     )
-
-
-def _segment(
-    known: Log, terms: Terms, drawn: Floats, at: NDArray[np.intp], level: float, least: int
-) -> tuple[Estimate, str | None]:
-    part = Terms(terms.contributions[at], terms.weight[at], terms.residual[at])
-    table, sessions = known.table, known.table.sessions[at]
-    estimate = weighted(part, sessions, level)
-    if len(at) < least:
-        return estimate, f"{len(at)} requests of this kind, and {least} are needed"
-    if not drawn[at].any():
-        return estimate, None  # both policies do the same here
-    chances = None if known.probabilities is None else known.probabilities[at]
-    seen = overlap(drawn[at], table.served[at], known.propensity[at], clusters=sessions, probabilities=chances)
-    return estimate, refusal(seen, part.residual, estimate.se, table.candidates)
 
 
 def _p(estimate: Estimate) -> float:

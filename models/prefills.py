@@ -23,9 +23,9 @@ class Prefills:
 
 
 def useful(p: Floats, uncovered: Floats) -> Floats:
-    """Return P(a prefill is used): some request falls into the share of the window that no held answer covers.
+    """Return P(a prefill is used): some request falls into the share of its life that no held answer covers.
 
-    `p` is P(any request in the window); requests are taken to come evenly over it (a Poisson stream), so that the part
+    `p` is P(any request in its life); requests are taken to come evenly over it (a Poisson stream), so that the part
     `uncovered` has 1 - (1 - p)^uncovered.
     """
     return np.asarray(1 - (1 - np.clip(p, 0, 1)) ** np.clip(uncovered, 0, 1))

@@ -57,17 +57,6 @@ class Saved:
     overhead_usd: float
     """What routing itself cost."""
 
-    @property
-    def sentence(self) -> str:
-        """What was saved, per 1,000 requests, in one sentence."""
-        low, high = self.share.low, self.share.high
-        proof = "" if low > 0 else "; more than nothing is not proven" if high > 0 else "; it costs more"
-        return (
-            f"${1000 * self.net.value:,.3f} of ${1000 * self.reference_usd:,.3f} per 1,000 requests against "
-            f"{self.reference}: {self.share.value:.1%} [{low:.1%}, {high:.1%}], after "
-            f"${1000 * self.overhead_usd:,.3f} for routing itself{proof}"
-        )
-
 
 def saved(
     table: Table,

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from models.intervals import Clusters, Terms, summed
+from models.intervals import Clusters, Terms, weighted
 
 Floats = NDArray[np.float64]
 
 STRENGTHS = (1.0, 1.25, 1.5, 2.0, 3.0)
+MOST = 10.0
+"""The largest factor that is asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,6 @@ class Sensitivity:
 
 def sensitivity(
     terms: Terms,
-    policy_served: Floats,
     propensity: Floats,
     factor: float,
     clusters: Clusters | None = None,
@@ -37,48 +37,58 @@ def sensitivity(
     """Return the bounds of a doubly robust value under the marginal sensitivity model (Tan 2006) at one factor.
 
     The true odds of each logged choice lie within `factor` and 1 / `factor` of the stated ones, whatever hidden reason
-    moved them, so that its inverse propensity lies between 1 + (1/p - 1) / factor and 1 + (1/p - 1) factor. The value
-    is the regression's mean plus the weighted mean residual, and the weights in that range which make it largest give
-    the upper bound: all residuals above some threshold at the upper end, all others at the lower (Zhao, Small and
-    Bhattacharya 2019, section 4; Kallus and Zhou 2018), found by sorting. Sampling error is that of the bound with its
-    weights held, which is right to first order since they are its optimum. `terms` are those of `models.estimators.dr`;
-    `policy_served` (n,) is the policy's probability of what was served, `propensity` (n,) as stated. Raises ValueError
-    where the factor is under one.
+    moved them, so that its inverse propensity lies between 1 + (1/p - 1) / factor and 1 + (1/p - 1) factor; and true
+    weights have the sum of the stated ones, which are right on average over what is hidden. The weights allowed which
+    make the value largest give the upper bound (Zhao, Small and Bhattacharya 2019, section 4; Dorn and Guo 2023): a
+    linear programme that sorting solves, the rows of largest residual at their upper end until the sum is spent.
+    Sampling error is that of the bound with its weights held, which is right to first order since they are its optimum.
+    `terms` are those of `models.estimators.dr`, of a policy or of a difference of two; `propensity` (n,) is as stated.
+    Raises ValueError where the factor is under one.
     """
     if not factor >= 1:
         raise ValueError(f"sensitivity: a factor of {factor!r} on the odds of a propensity must be one or more")
     base = terms.contributions - terms.weight * terms.residual
-    ends = [
-        sign * _highest(sign * base, sign * terms.residual, policy_served, propensity, factor, clusters, level)
-        for sign in (-1.0, 1.0)
-    ]
-    (lowest, low), (highest, high) = ends
-    return Sensitivity(factor, float(lowest), float(highest), float(low), float(high))
+    ends = np.stack([terms.weight * (propensity + (1 - propensity) * f) for f in (1 / factor, factor)])
+    least, most = ends.min(axis=0), ends.max(axis=0)
+    highest, high = _highest(base, terms.residual, least, most, terms.weight, clusters, level)
+    lowest, low = _highest(-base, -terms.residual, least, most, terms.weight, clusters, level)
+    return Sensitivity(factor, -lowest, highest, -low, high)
+
+
+def withstands(terms: Terms, propensity: Floats, clusters: Clusters | None = None, level: float = 0.95) -> float:
+    """Return the largest factor, up to `MOST`, at which the interval still lies on one side of zero; 1 where none does.
+
+    What hidden reasons must do to the odds of the log's choices before a proven difference is none.
+    """
+
+    def proven(factor: float) -> bool:
+        found = sensitivity(terms, propensity, factor, clusters, level)
+        return found.low > 0 or found.high < 0
+
+    if not proven(1.0):
+        return 1.0
+    if proven(MOST):
+        return MOST
+    low, high = 1.0, MOST
+    while high - low > 0.005:
+        middle = (low + high) / 2
+        low, high = (middle, high) if proven(middle) else (low, middle)
+    return low
 
 
 def _highest(
-    base: Floats,
-    residual: Floats,
-    policy: Floats,
-    propensity: Floats,
-    factor: float,
-    clusters: Clusters | None,
-    level: float,
-) -> Floats:
-    """Return the upper bound, and its upper confidence limit."""
-    odds = 1 / propensity - 1
-    least, most = policy * (1 + odds / factor), policy * (1 + odds * factor)
+    base: Floats, residual: Floats, least: Floats, most: Floats, stated: Floats, clusters: Clusters | None, level: float
+) -> tuple[float, float]:
+    """Return the upper bound and its upper limit; weights lie between `least` and `most` and sum as `stated`, (n,)."""
+    room = most - least
+    spend = float(np.clip((stated - least).sum(), 0.0, room.sum()))
     order = np.argsort(-residual, kind="stable")
-    # After the first k of the sorted rows at the upper end and the others at the lower: the ratio for every k at once.
-    gain = (most - least)[order]
-    over = (least * residual).sum() + np.concatenate([[0.0], np.cumsum(gain * residual[order])])
-    under = least.sum() + np.concatenate([[0.0], np.cumsum(gain)])
-    ratios = np.where(under > 0, over / np.where(under > 0, under, 1.0), 0.0)
-    k = int(np.argmax(ratios))
+    before = np.concatenate([[0.0], np.cumsum(room[order])[:-1]])
     weight = least.copy()
-    weight[order[:k]] = most[order[:k]]
-    value = float(base.mean() + ratios[k])
-    scaled = weight / max(weight.mean(), 1e-300) * (residual - ratios[k]) + base - base.mean()
-    sums = summed(scaled, clusters)
-    se = float(np.sqrt((sums**2).sum())) / len(residual)
-    return np.array([value, value + float(stats.norm.ppf(0.5 + level / 2)) * se])
+    weight[order] += np.clip(spend - before, 0.0, room[order])
+    # The row at which the sum is spent is the price of a weight: a row counts by its residual beyond that.
+    spent = max(int(np.searchsorted(before, spend)) - 1, 0)
+    price = float(residual[order[spent]]) if room.any() else 0.0
+    terms = Terms(base + weight * (residual - price) + stated * price, weight, residual - price)
+    found = weighted(terms, clusters, level)
+    return found.value, found.high

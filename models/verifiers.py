@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from beastmode.cache.learned import LearnedVerifier
 from beastmode.cache.pairs import FALLING, NAMES, RISING, features
 from beastmode.cache.reading import BUCKETS, Rarity, bucket, read
+from beastmode.encoding import Encoder
 from beastmode.forest import Forest
 from features.edits import HARMFUL, HARMLESS, edits
 from features.questions import Questions
@@ -23,6 +24,17 @@ Integers = NDArray[np.intp]
 Vectors = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
 """From texts to vectors of unit length (or zero), as the cache's encoder gives them."""
+
+
+def embedding(encoder: Encoder) -> Embed:
+    """Return the function from texts to unit vectors by which the semantic tier compares them."""
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        vectors = encoder.encode(texts)[:, encoder.embedding]
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        return np.asarray(vectors / np.where(lengths > 0, lengths, 1)[:, None], dtype=np.float32)
+
+    return embed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,7 @@ class Examples:
     streams: tuple[tuple[Integers, Candidates], ...]
     """One a fold, whose candidates are the first rows, in order."""
     classes: Integers
+    groups: Integers
     rarity: NDArray[np.float32]
 
 
@@ -106,7 +119,7 @@ def trained(found: Examples, settings: VerifierSettings, seed: int) -> Trained:
 
 def cosine_stream(found: Examples) -> Served:
     """Return the streams of the folds, scored by the cosine alone."""
-    return joined([served(part, part.cosine, found.classes, order) for order, part in found.streams])
+    return joined([served(part, part.cosine, found.classes, order, found.groups) for order, part in found.streams])
 
 
 def without(found: Examples, families: Collection[str], settings: VerifierSettings, seed: int) -> LearnedVerifier:
@@ -116,6 +129,15 @@ def without(found: Examples, families: Collection[str], settings: VerifierSettin
     """
     text = _fit(found, ~np.isin(found.family, list(families)), settings, seed)
     return LearnedVerifier.of(text, found.rarity, float("inf"))
+
+
+def offered(known: Questions, embed: Embed, verifier: LearnedVerifier, settings: VerifierSettings, seed: int) -> Served:
+    """Return what a stream of questions would be served by a verifier, were its threshold low enough."""
+    order = np.random.default_rng(seed).permutation(len(known))
+    near = candidates(embed(known.texts), order, settings.candidates, settings.floor)
+    texts = known.texts
+    pairs = [(texts[a], texts[b], float(c)) for a, b, c in zip(near.asked, near.stored, near.cosine, strict=True)]
+    return served(near, verifier.scores(pairs), known.classes, order, known.groups)
 
 
 def within_budget(stream: Served, budget: float, delta: float | None) -> float:
@@ -165,8 +187,9 @@ def examples(known: Questions, embed: Embed, settings: VerifierSettings, seed: i
         add(edit.edited, edit.text, float(vector @ vectors[at]), edit.same, int(fold[at]), edit.family)
     whole = np.array(rows).reshape(-1, len(NAMES))
     return Examples(
-        whole, np.array(same), np.array(folds), np.array(family, dtype=str), tuple(streams), known.classes, table
-    )
+        whole, np.array(same), np.array(folds), np.array(family, dtype=str), tuple(streams), known.classes,
+        known.groups, table,
+    )  # fmt: skip
 
 
 def rarity(texts: Sequence[str], at_least: int) -> NDArray[np.float32]:
@@ -181,7 +204,7 @@ def rarity(texts: Sequence[str], at_least: int) -> NDArray[np.float32]:
 def _served(found: Examples, scores: Floats) -> list[Served]:
     told, start = [], 0
     for order, part in found.streams:
-        told.append(served(part, scores[start : start + len(part)], found.classes, order))
+        told.append(served(part, scores[start : start + len(part)], found.classes, order, found.groups))
         start += len(part)
     return told
 

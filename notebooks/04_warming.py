@@ -5,9 +5,9 @@
 # for again. What can it win, what does it cost, and when is a learned one better than a rule of thumb?
 
 # %%
-from beastmode.cache.memory import LeastRecent
+from beastmode.eviction import LeastRecent
 from features.worlds.demand import DemandSettings, demand, evenly
-from models.evictors.choice import choose, compare
+from models.evictors.choice import CHOSEN, compare
 from models.evictors.replay import belady, replay
 from models.evictors.settings import EvictorSettings, Past
 from models.warmers import WARMERS, tournament
@@ -94,18 +94,16 @@ for share in (1.0, 0.5):
 # %% [markdown]
 # ## A cache that is full
 #
-# The other way to lose answers is to have no room. Six evictors are replayed on the past, one is chosen, and all are
-# judged on the future, from the same contents.
+# The other way to lose answers is to have no room. Evictors replay the past and are judged on the future, from the same
+# contents. What serves is the vote of all the others, weighted by how little each has missed lately.
 
 # %%
 capacity = world.keys // 10
 half = len(world) // 2
-choice = choose(Past(world.key[:half], world.keys, capacity), EvictorSettings(), seed=0)
-told = compare(Past(world.key, world.keys, capacity), half, EvictorSettings(), seed=0)
+told = compare(Past(world.key, capacity), half, EvictorSettings(), seed=0)
 warm = replay(world.key[:half], LeastRecent(), capacity).held
 best = belady(world.key[half:], capacity, warm).hit_rate
-print(f"chosen on the past: {choice.name}")
-eviction({name: row.hit_rate for name, row in told.items()}, best, choice.name)
+eviction({name: row.hit_rate for name, row in told.items()}, best, CHOSEN)
 
 # %% [markdown]
 # **What to remember:** print the ceiling beside every hit rate, let a heuristic hold its place until it is proven

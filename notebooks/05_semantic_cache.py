@@ -17,6 +17,7 @@ from features.edits import HARMFUL, HARMLESS, edits
 from features.questions import questions
 from features.worlds.questions import pairs
 from models.encoders import EncoderSettings, fit
+from models.exact import upper
 from models.verifiers import VerifierSettings, examples, trained, within_budget, without
 from models.verifiers_stream import candidates, point_threshold, served
 
@@ -130,6 +131,26 @@ with Cache([Memory(), semantic], CacheSettings(ttl_seconds=60)) as cache:
         answer = cache.get(text, model="m")
         print(f"{text:62} {'asks the model' if answer is None else f'served, P = {answer.score:.2f}'}")
     assert cache.get("Can I return a premium camera after 5 weeks in Norway?", model="m") is None
+
+# %% [markdown]
+# ## What goes on measuring
+#
+# Traffic changes, and nobody judges it. For a share of the hits the model is asked all the same; where its answer
+# agrees with the held one the hit was right. With a journal these canaries come back to `train-verifier`, which bounds
+# the wrong answers of what serves by them, and learns from them.
+
+# %%
+answers = {text: str(answer) for text, answer in zip(later.texts, later.classes, strict=True)}
+semantic = Semantic(encoder, verifier, quarantine_seconds=0, canary_share=0.3)
+with Cache([Memory(), semantic], CacheSettings(ttl_seconds=600), seed=0) as cache:
+    served_by = [cache.fetch(later.texts[i], lambda miss: answers[miss.request.text], model="m").tier for i in order]
+hits, canary = served_by.count("semantic"), semantic.canary
+wrong = canary.asked - canary.agreed
+share = (hits + canary.asked) / len(order)
+print(f"{hits} hits served and {canary.asked} checked, of {len(order)} requests; {wrong} of those checked were wrong")
+print(f"at most {share * upper(wrong, canary.asked, 0.05):.3f} wrong answers a request, by these canaries alone")
+assert canary.asked > 0
+assert share * upper(wrong, canary.asked, 0.05) >= by_verifier.at(verifier.threshold)["wrong"]
 
 # %% [markdown]
 # **What to remember:** similarity proposes, the verifier decides, the bound limits, and the canary

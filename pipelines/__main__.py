@@ -24,6 +24,7 @@ FLOW_HELP = {
     "monitor": "re-check the champion on fresh interactions; where something changed, improve",
     "train-warmer": "play the tournament of warmers on logged demand, tune the cache, serve the winner",
     "warm": "fetch the answers that will be asked for, under a budget, through the router into the cache",
+    "train-verifier": "train the semantic cache's verifier under its budget of wrong answers; serve it where not worse",
     "costs": "account for what was spent, check the logged costs against ours, forecast, and watch the budgets",
 }
 OTHER_HELP = {
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--force", action="store_true", help="promote whatever the verdict")
         if name == "rollback":
             command.add_argument("--reason", default="rolled back by hand", help="kept in the pointer")
+            command.add_argument("--of", choices=("router", "warmer"), default="router", help="what is rolled back")
         if name == "costs":
             command.add_argument("--month", metavar="YYYY-MM", help="one month; the whole lake by default")
             command.add_argument("--what-if", metavar="FILE", help="prices to try, in the form of the catalogue")
@@ -102,7 +104,7 @@ def _flow(options: argparse.Namespace, settings: Settings) -> int:
 
     known: dict[str, Any] = {"config": options.config, "overrides": list(options.set)}
     known |= {"run_id": options.run} if hasattr(options, "run") else {}
-    more = ("force", "reason", "dry_run", "month", "what_if", "plan_only")
+    more = ("force", "reason", "dry_run", "month", "what_if", "plan_only", "of")
     known |= {name: getattr(options, name) for name in more if hasattr(options, name)}
     result = quietly(options.command, known)
     for line in printing.told(options.command, result, settings):

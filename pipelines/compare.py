@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from beastmode.bundle import Bundle
 from features.outcomes import fingerprint
 from features.table import Table
-from models import comparison, guarantee
+from models import comparison, guarantee, unlogged
 from models.comparison import Judgement
+from models.estimators import EvaluationRefused
 from pipelines import evidence, plots, report
 from pipelines.context import Context
 from pipelines.evaluation import (
@@ -50,10 +51,12 @@ def evaluate(
     best_single: str,
     test: Table,
     settings: comparison.Settings,
+    seed: int = 0,
 ) -> Evaluation:
     """Judge a challenger against the champion, the best single candidate and the tuned kNN, on the same requests.
 
-    All are judged by the challenger's objective. Neither paths nor tracking: what a flow and a benchmark both call.
+    All are judged by the challenger's objective; where the rows cannot say for want of propensities, on estimates of
+    them, and the judgement says so. Neither paths nor tracking: what a flow and a benchmark both call.
     """
     main = contestant(challenger, test)
     contestants = {
@@ -64,8 +67,15 @@ def evaluate(
     if baseline is not None:
         contestants[KNN] = contestant(baseline, test)
     judgement = comparison.judge(contestants, test, challenger.objective, settings)
+    if judgement.refused is not None and not (test.propensity[test.served >= 0] > 0).all():
+        features = challenger.encoder.encode(test.texts)
+        try:
+            judgement, test = unlogged.judge(contestants, test, challenger.objective, settings, features, seed=seed)
+        except EvaluationRefused as why:
+            told = f"{judgement.refused} Estimated propensities are no way out: {why}"
+            judgement = replace(judgement, reason=f"No verdict: {told}", refused=told)
     drawn = () if judgement.refused else points(challenger, contestants, test, rules(settings))
-    return Evaluation(judgement, drawn, shares(contestants), test.candidates, main.quality, test.quality)
+    return Evaluation(judgement, test, drawn, shares(contestants), test.candidates, main.quality, test.quality)
 
 
 def rules(settings: comparison.Settings) -> dict[str, float]:
@@ -73,14 +83,17 @@ def rules(settings: comparison.Settings) -> dict[str, float]:
     return {"level": settings.level, "min_rows": settings.min_rows, "min_effective": settings.min_effective}
 
 
-def pictures(evaluation: Evaluation, gains: list[tuple[str, float]]) -> dict[str, Figure]:
-    """Return the figures that explain an evaluation; what the rows cannot show is left out."""
+def pictures(
+    evaluation: Evaluation, gains: list[tuple[str, float]], more: Mapping[str, Figure] | None = None
+) -> dict[str, Figure]:
+    """Return the figures that explain an evaluation, with `more` of them; what the rows cannot show is left out."""
     drawn: dict[str, Figure] = {}
     if evaluation.judgement.comparisons:
         drawn["differences"] = plots.differences(evaluation.judgement.comparisons)
     if evaluation.points:
         drawn["frontier"] = plots.frontier(evaluation.points)
         drawn["savings"] = plots.savings(evaluation.points, BEST_SINGLE)
+    drawn |= more or {}
     drawn["traffic"] = plots.traffic(evaluation.shares, evaluation.candidates)
     drawn["calibration"] = plots.calibration(evaluation.expected.ravel(), evaluation.observed.ravel())
     if gains:
@@ -90,17 +103,20 @@ def pictures(evaluation: Evaluation, gains: list[tuple[str, float]]) -> dict[str
 
 def compare(context: Context, training: Training, champion: Bundle, at: datetime) -> Compared:
     """Judge a training's bundle, log the evidence to its run, and keep the report as a file too."""
-    settings = context.settings.gate
-    evaluation = evaluate(training.bundle, champion, training.baseline, training.best_single, training.test, settings)
+    settings, seed = context.settings.gate, context.settings.seed
+    evaluation = evaluate(
+        training.bundle, champion, training.baseline, training.best_single, training.test, settings, seed
+    )
     judgement = evaluation.judgement
-    figures = pictures(evaluation, list(training.importance))
+    beside = evidence.gather(context, training, champion, evaluation)
+    figures = pictures(evaluation, list(training.importance), beside.figures)
     facts = {
         **_facts(training, champion, at),
         **_ladder(training.bundle),
-        **_guarantees(training, champion, context.settings.seed),
+        **_guarantees(training, champion, seed),
+        **beside.facts,
     }
-    beside = evidence.gather(context, training, champion)
-    written = report.write(judgement, figures, {**facts, **beside.facts}, context.config, settings.paired_level)
+    written = report.write(judgement, beside.sections, figures, facts, context.config, settings)
     run = context.tracker.of(training.run_id)
     run.metrics({**headline(judgement, (CHAMPION, BEST_SINGLE, KNN)), **beside.metrics})
     run.figures(figures)
@@ -110,6 +126,7 @@ def compare(context: Context, training: Training, champion: Bundle, at: datetime
         {
             "verdict": judgement.verdict,
             "reason": judgement.reason,
+            "propensities": "estimated" if judgement.estimated else "as logged",
             "compared_with": champion.name,
             "compared_with_sha256": champion.sha256,
         }
@@ -177,14 +194,14 @@ def _ladder(bundle: Bundle) -> dict[str, str]:
 
 def _facts(training: Training, champion: Bundle, at: datetime) -> Mapping[str, str]:
     test = training.test
-    span = f"{str(test.at.min())[:16]} to {str(test.at.max())[:16]} UTC"
+    span = " to ".join(str(moment)[:16].replace("T", " ") for moment in (test.at.min(), test.at.max()))
     probed = int(test.probed.sum())
     return {
         "challenger": f"{training.bundle.name}, manifest {training.bundle.sha256}",
         "champion": f"{champion.name}, manifest {champion.sha256}",
         "best single": f"{training.best_single}, chosen on the training rows",
         "trained on": f"{training.train_rows:,} requests, as of {moment(training.as_of)}",
-        "held out": f"{len(test):,} later requests, {span}, {probed:,} of them asked of every candidate",
+        "held out": f"{len(test):,} later requests, {span} UTC, {probed:,} of them asked of every candidate",
         "judged": moment(at),
         "MLflow run": training.run_id,
     }

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from features.reconciliation import ModelCosts
 from features.spending import CACHE, Line
 from pipelines.plots import png
+from pipelines.wording import usd
 
 if TYPE_CHECKING:
     from pipelines.costs import Account
@@ -32,16 +33,6 @@ class Page:
     html: str
     markdown: str
     tables: dict[str, Any]
-
-
-def usd(amount: float) -> str:
-    """Return US dollars with cents, and with more digits where cents would show nothing.
-
-    >>> usd(1234.5), usd(0.00042), usd(-3), usd(0)
-    ('$1,234.50', '$0.00042', '-$3.00', '$0.00')
-    """
-    sign, size = "-" if amount < 0 else "", abs(amount)
-    return f"{sign}${size:,.2f}" if size >= 0.1 or size == 0 else f"{sign}${size:.2g}"
 
 
 def shown(name: str) -> str:

@@ -22,6 +22,8 @@ class Evaluation:
     """A judgement with what a person needs to see it."""
 
     judgement: Judgement
+    table: Table
+    """The held-out requests as they were judged: with propensities filled in where they had to be estimated."""
     points: tuple[Point, ...]
     shares: Mapping[str, Floats]
     """By contestant, the share of requests each candidate receives, (m,)."""

@@ -1,72 +1,125 @@
-"""What the log itself says of policies, beside the gate: values by every estimator, and what the champion saved."""
+"""What stands beside the gate: the log's own word on the challenger, its gain by kind of request, the money saved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from beastmode.bundle import Bundle
 from features.ledger import COLUMNS, once
 from features.spending import filed, spending
 from features.table import Table
+from models.comparison import Contestant, Settings, by_metric
 from models.estimators import EvaluationRefused
-from models.offpolicy import Valuation, log, value
+from models.offpolicy import Valuation, by_segment, log, value
 from models.savings import Overhead, Saved, saved
+from pipelines import evidence_tables as tables
+from pipelines import held, stage_plots
 from pipelines.context import Context
-from pipelines.evaluation import always, contestant
+from pipelines.evaluation import Evaluation, always, contestant
+from pipelines.report import Section
 from pipelines.train import Training
 
-NAMES = {"dr": "doubly robust", "snips": "SNIPS", "ips": "IPS", "switch": "SWITCH-DR", "dm": "direct method"}
-"""Estimators in the order in which they are read."""
+Pair = tuple[Contestant, Contestant]
+"""Challenger and champion on the held-out requests."""
+CHOICE = "the log's own choices"
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Facts as sentences, and their numbers."""
+    """Tables, pictures and facts of a report, with their numbers."""
 
+    sections: tuple[Section, ...] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def gather(context: Context, training: Training, champion: Bundle) -> Evidence:
-    """Return what the held-out log says of the challenger's utility, and of the money that the champion saved."""
-    facts: dict[str, str] = {}
-    metrics: dict[str, float] = {}
-    test = training.test
-    facts["off-policy, from the log alone"] = _valued(training.bundle, test, context.settings.seed)
-    overhead, requests = _overhead(context, test)
-    for name, one in _savings(champion, test, training.best_single, overhead, requests, context).items():
-        facts[f"the champion saved, {name}"] = one if isinstance(one, str) else one.sentence
-        if isinstance(one, Saved):
-            key = f"saved/{name.replace(' ', '_')}"
-            metrics |= {key: one.share.value, f"{key}_low": one.share.low, f"{key}_high": one.share.high}
-    return Evidence(facts, metrics)
-
-
-def side_by_side(found: Valuation) -> str:
-    """Return a valuation as one line: every estimator with its interval, then what it rests on."""
-    told = [
-        f"{NAMES[name]} {found.estimates[name].value:.3f} "
-        f"[{found.estimates[name].low:.3f}, {found.estimates[name].high:.3f}]"
-        for name in NAMES
-    ]
-    seen = found.overlap
-    rests = (
-        f"{seen.n:,} logged requests worth {seen.effective:,.0f}, the largest weight {seen.largest:.1f}, "
-        f"{seen.unsupported:.1%} of the policy unsupported, propensities {found.source}"
+def gather(context: Context, training: Training, champion: Bundle, evaluation: Evaluation) -> Evidence:
+    """Return what the held-out requests say of the challenger, and of the money that the champion saved."""
+    judgement, gate = evaluation.judgement, context.settings.gate
+    pair = contestant(training.bundle, evaluation.table), contestant(champion, evaluation.table)
+    lake = held.rows(context, evaluation.table)
+    found = []
+    if judgement.refused is None:
+        found.append(_by_kind(training.bundle, pair, evaluation.table, lake, gate))
+    alone, gain = _alone(context, training, pair, lake)
+    found.append(alone)
+    hidden = judgement.estimated.hidden["utility"] if judgement.estimated else gain.hidden if gain else ()
+    if hidden:
+        found.append(Evidence((tables.hidden(hidden, gate),)))
+    found.append(_money(context, training, champion, evaluation.table))
+    return Evidence(
+        tuple(section for part in found for section in part.sections),
+        {name: figure for part in found for name, figure in part.figures.items()},
+        {name: fact for part in found for name, fact in part.facts.items()},
+        {name: metric for part in found for name, metric in part.metrics.items()},
     )
-    return f"{'; '.join(told)}; {rests}"
 
 
-def _valued(bundle: Bundle, test: Table, seed: int) -> str:
-    outcome = bundle.objective.utility(test.quality, test.cost_usd, test.latency_ms)
+def _by_kind(bundle: Bundle, pair: Pair, table: Table, lake: pd.DataFrame, gate: Settings) -> Evidence:
+    """Return the challenger's gain in utility on each kind of request."""
+    ours, theirs = pair
+    kinds = held.kinds(lake, table, ours.probabilities)
+    found = by_segment(
+        table, by_metric(bundle.objective, table)["utility"], ours.probabilities, kinds, theirs.probabilities,
+        by_metric(bundle.objective, ours)["utility"], level=gate.level, min_rows=gate.min_rows,
+        min_effective=gate.min_effective,
+    )  # fmt: skip
+    if not found:
+        return Evidence()
+    bars = [(s.name, s.estimate.value, s.estimate.low, s.estimate.high, s.n) for s in found if s.estimate is not None]
+    return Evidence((tables.segments(found, gate.level),), {"segments": stage_plots.segments(bars)} if bars else {})
+
+
+def _alone(
+    context: Context, training: Training, pair: Pair, lake: pd.DataFrame
+) -> tuple[Evidence, Valuation | None]:  # fmt: skip
+    """Return the challenger's value by the served requests alone, and its gain; of what carries none, why.
+
+    The training's own table: what the log does not say of its choices is estimated here too, and labelled so.
+    """
+    bundle, test, level = training.bundle, training.test, context.settings.gate.level
+    outcome = by_metric(bundle.objective, test)["utility"]
     try:
-        known = log(test, outcome, bundle.encoder.encode(test.texts), seed=seed)
-        found = value(known, contestant(bundle, test).probabilities)
+        known = log(
+            test, outcome, bundle.encoder.encode(test.texts), seed=context.settings.seed, estimate_behaviour=True,
+            probabilities=held.probabilities(lake, test),
+        )  # fmt: skip
     except EvaluationRefused as refusal:
-        return str(refusal)
-    return side_by_side(found) if found.refused is None else f"no value: {found.refused}"
+        return Evidence(facts={"from the log alone": str(refusal)}), None
+    ours, theirs = (each.probabilities for each in pair)
+    own, gain = value(known, ours, level=level), value(known, ours, theirs, level)
+    weights = stage_plots.weights(known.terms(ours).weight, "requests of the log, for this router")
+    told = Evidence(tuple(tables.alone(own, gain, level)), {"weights": weights}, metrics=_metrics(own))
+    return told, gain
+
+
+def _metrics(found: Valuation) -> dict[str, float]:
+    metrics = {f"log_alone/{name}": estimate.value for name, estimate in found.estimates.items()}
+    dr = found.estimates["dr"]
+    return metrics | {
+        "log_alone/dr_low": dr.low,
+        "log_alone/dr_high": dr.high,
+        "log_alone/effective": found.overlap.effective,
+        "log_alone/largest_weight": found.overlap.largest,
+        "log_alone/unsupported": found.overlap.unsupported,
+    }
+
+
+def _money(context: Context, training: Training, champion: Bundle, test: Table) -> Evidence:
+    """Return what the champion saved, in sentences."""
+    overhead, requests = _overhead(context, test)
+    said: list[str] = []
+    metrics: dict[str, float] = {}
+    for name, one in _savings(champion, test, training.best_single, overhead, requests, context).items():
+        said.append(one if isinstance(one, str) else tables.money_said(one))
+        if isinstance(one, Saved):
+            key = f"saved/against_{name}"
+            metrics |= {key: one.share.value, f"{key}_low": one.share.low, f"{key}_high": one.share.high}
+    return Evidence((tables.money_section(said),), metrics=metrics)
 
 
 def _savings(
@@ -75,20 +128,19 @@ def _savings(
     gate = context.settings.gate
     ours = contestant(champion, test)
     single = always(test, test.candidates.index(best_single), ours).probabilities
-    references = {"against best single": single, "against the log itself": None}
+    references = {"best_single": (single, f"asking {best_single} every time"), "the_log_itself": (None, CHOICE)}
     found: dict[str, Saved | str] = {}
-    for name, reference in references.items():
+    for name, (reference, called) in references.items():
         if reference is not None and np.array_equal(reference, ours.probabilities):
-            found[name] = "the champion is the best single candidate: it saves nothing"
+            found[name] = f"The champion asks {best_single} every time, so against that it saves nothing."
             continue
         try:
             found[name] = saved(
                 test, ours.probabilities, reference, ours.cost_usd, overhead=overhead, requests=requests,
-                name=best_single if reference is not None else "what was asked", level=gate.level,
-                min_rows=gate.min_rows, min_effective=gate.min_effective,
+                name=called, level=gate.level, min_rows=gate.min_rows, min_effective=gate.min_effective,
             )  # fmt: skip
         except (EvaluationRefused, ValueError) as refusal:
-            found[name] = str(refusal)
+            found[name] = f"Against {called}: {refusal}"
     return found
 
 

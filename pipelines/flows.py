@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -24,8 +24,10 @@ from pipelines.settings import load
 from pipelines.spreading import over
 from pipelines.stages import Advance, advance
 from pipelines.train import Training
+from pipelines.train_verifier import TrainedVerifier, train_verifier
 from pipelines.train_warmer import Trained, train_warmer
 from pipelines.warm import Warmed, warm
+from pipelines.warm_bundle import RolledBack, rollback_warmer
 
 T = TypeVar("T")
 
@@ -106,10 +108,17 @@ def promote_flow(
 
 @flow(name="rollback", log_prints=False)
 def rollback_flow(
-    config: str = "default", overrides: Sequence[str] = (), reason: str = "rolled back by hand"
-) -> Promotion:
-    """Put the previous bundle back into service."""
+    config: str = "default",
+    overrides: Sequence[str] = (),
+    reason: str = "rolled back by hand",
+    of: Literal["router", "warmer"] = "router",
+) -> Promotion | RolledBack:
+    """Put the previous bundle back into service, or the previous warmer with its tuned cache."""
     context, at = _open(config, overrides)
+    if of == "warmer":
+        back = rollback_warmer(context, at, reason)
+        _tell("warmer", "\n".join(f"- {line}" for line in back.lines()))
+        return back
     _reconcile(context)
     # One attempt: a second one would roll back the rollback.
     promotion = promote.rollback(context.store, context.tracker, context.model, at=at, reason=reason)
@@ -205,6 +214,16 @@ def warm_flow(config: str = "default", overrides: Sequence[str] = (), dry_run: b
     return warmed
 
 
+@flow(name="train-verifier", log_prints=False)
+def train_verifier_flow(config: str = "default", overrides: Sequence[str] = ()) -> TrainedVerifier:
+    """Train the semantic cache's verifier, and put it into service where it is not worse than the one that serves."""
+    context, at = _open(config, overrides)
+    with stages("train-verifier") as show:
+        trained = step("train-verifier", lambda: train_verifier(context, at, show))
+    _tell("verifier", "\n".join(f"- {line}" for line in trained.lines()))
+    return trained
+
+
 def _replay(context: Context) -> tuple[str, ...]:
     lines = step("replay", lambda: logs.replay(context))
     _tell("replay", "\n".join(f"- {line}" for line in lines))
@@ -252,6 +271,7 @@ FLOWS: dict[str, Any] = {
     "probe": probe_flow,
     "train-warmer": train_warmer_flow,
     "warm": warm_flow,
+    "train-verifier": train_verifier_flow,
     "advance": advance_flow,
     "monitor": monitor_flow,
 }

@@ -6,13 +6,14 @@ from datetime import datetime
 from pathlib import Path
 
 from beastmode.bundle import Bundle
+from beastmode.experiment import State
 from models.comparison import Judgement
 from models.recipes import Progress
 from pipelines import history
 from pipelines.compare import Compared, compare
 from pipelines.context import Context, Step, at_once
 from pipelines.promote import Promotion, PromotionError, promote, reconcile
-from pipelines.tracking import BUNDLE, moment
+from pipelines.tracking import BUNDLE, Run, moment
 from pipelines.train import Training, train_selector
 from pipelines.tuning import study
 from pipelines.usual import usual
@@ -67,12 +68,12 @@ def decide(context: Context, compared: Compared, at: datetime) -> Promotion | No
     """
     if context.settings.stages is not None or compared.judgement.verdict != "promote":
         return None
+    run = context.tracker.of(compared.run_id)
     promotion = promote(
         compared.bundle, context.store, context.tracker, context.model, at=at, reason=compared.judgement.reason,
-        baseline=usual(context, at),
+        baseline=usual(context, at), seen=_still(context, run),
     )  # fmt: skip
     version = promotion.pointer.registry.version if promotion.pointer.registry else "none"
-    run = context.tracker.of(compared.run_id)
     run.tag({"model_version": version})
     run.rename(f"promoted: {compared.bundle.name}")
     since = f"*In service since {moment(at)}, as version {version} of {context.model}.*"
@@ -98,29 +99,40 @@ def improve(
 def promote_run(context: Context, run_id: str | None, at: datetime, *, force: bool = False) -> Promotion:
     """Promote the bundle of a tracked run on the verdict it was given.
 
-    Raises PromotionError where the verdict is not promote, or was given against another champion than the present;
-    `force` promotes all the same, and says so in the pointer.
+    Raises PromotionError where the verdict is not promote, or was given against another champion than the present, or
+    a guard took the bundle out of service; `force` promotes all the same, and says so in the pointer.
     """
     run = context.tracker.of(run_id or context.tracker.latest("train-selector"))
-    tags = run.tags
-    pointer = context.store.champion()
-    verdict, against = tags.get("verdict", "none yet"), tags.get("compared_with_sha256")
-    reason = tags.get("reason", "")
+    tags, seen = run.tags, None
+    verdict, reason = tags.get("verdict", "none yet"), tags.get("reason", "")
     if not force:
         if verdict != "promote":
             raise PromotionError(
                 f"run {run.run_id}: its verdict is {verdict!r}{': ' + reason if reason else ''}; only a proven bundle "
                 "is promoted (`compare` judges it, --force overrules)"
             )
-        serving = None if pointer is None else pointer.manifest_sha256
-        if serving not in (None, against, tags.get("bundle_sha256")):
-            raise PromotionError(
-                f"run {run.run_id} was judged against {tags.get('compared_with')}, and another bundle serves now: run "
-                "`python -m pipelines compare` again"
-            )
+        seen = _still(context, run)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Bundle.read(run.download(BUNDLE, Path(folder)), tags["bundle_sha256"])
     why = f"Forced, against the verdict {verdict!r}. {reason}" if force and verdict != "promote" else reason
     return promote(
-        bundle, context.store, context.tracker, context.model, at=at, reason=why, baseline=usual(context, at)
+        bundle, context.store, context.tracker, context.model, at=at, reason=why, baseline=usual(context, at), seen=seen
     )
+
+
+def _still(context: Context, run: Run) -> State:
+    """Return what the store holds, for which a run's verdict must still be true; raises PromotionError otherwise."""
+    state, tags = context.store.state(), run.tags
+    now, own = state.champion, tags.get("bundle_sha256")
+    if now is not None and now.manifest_sha256 not in (tags.get("compared_with_sha256"), own):
+        raise PromotionError(
+            f"run {run.run_id} was judged against {tags.get('compared_with')}, and another bundle serves now: run "
+            "`python -m pipelines compare` again"
+        )
+    kept = None if now is None else now.previous
+    if kept is not None and kept.manifest_sha256 == own and kept.breach is not None:
+        raise PromotionError(
+            f"run {run.run_id}: its bundle {kept.bundle} was taken out of service ({kept.breach}), and what is logged "
+            "of it may not be judged yet: train again, or overrule with --force"
+        )
+    return state

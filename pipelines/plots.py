@@ -12,6 +12,7 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from models.comparison import Comparison
+from pipelines.wording import TOLD
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +72,7 @@ def frontier(points: Sequence[Point]) -> Figure:
     costs = [p.cost_usd for p in points if p.cost_usd > 0]
     if costs and max(costs) > 20 * min(costs):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.12, y=0.1)
     _label(axes, [p for p in points if p.kind != "operating"])
@@ -117,7 +119,8 @@ def differences(comparisons: Sequence[Comparison]) -> Figure:
         colour = GOOD if row.low > 0 else BAD if row.high < 0 else GREY
         axes.plot([row.low, row.high], [place, place], color=colour, lw=3, solid_capstyle="round")
         axes.plot(row.difference, place, "o", color=colour, ms=7)
-        axes.annotate(f"{row.difference:+.4f}  {row.verdict}", (row.high, place), fontsize=8, color=INK, va="center",
+        word = TOLD.get(row.verdict, row.verdict)
+        axes.annotate(f"{row.difference:+.4f}  {word}", (row.high, place), fontsize=8, color=INK, va="center",
                       xytext=(8, 0), textcoords="offset points")  # fmt: skip
     axes.set_yticks(range(len(rows)), [f"{row.metric} vs {row.reference}" for row in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
@@ -159,13 +162,21 @@ def savings(points: Sequence[Point], against: str) -> Figure:
         axes.barh(place, 1000 * point.cost_usd, color=colour, height=0.62)
         note = f"quality {point.quality:.3f}"
         if reference and reference.cost_usd > 0 and point is not reference:
-            note = f"{1 - point.cost_usd / reference.cost_usd:+.0%} saved, {note}"
+            saved = 1 - point.cost_usd / reference.cost_usd
+            note = f"{_saved(saved)}, {note}"
         axes.annotate(note, (1000 * point.cost_usd, place), fontsize=8, color=INK, va="center",
                       xytext=(6, 0), textcoords="offset points")  # fmt: skip
-    axes.set_yticks(range(len(shown)), [p.label for p in reversed(shown)])
+    names = [f"this router {p.label}" if p.kind == "operating" else p.label for p in reversed(shown)]
+    axes.set_yticks(range(len(shown)), names)
     axes.set_xlim(0, 1.45 * max((1000 * p.cost_usd for p in shown), default=1) or 1)
     axes.set_xlabel("US dollars per 1,000 requests", color=INK)
     return figure
+
+
+def _saved(share: float) -> str:
+    if abs(share) < 0.005:
+        return "as dear"
+    return f"{abs(share):.0%} {'cheaper' if share > 0 else 'dearer'}"
 
 
 def importance(gains: Sequence[tuple[str, float]], most: int = 15) -> Figure:

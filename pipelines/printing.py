@@ -11,11 +11,14 @@ from pipelines.ingest import LossReport
 from pipelines.monitor import Monitored
 from pipelines.probe import Probed
 from pipelines.promote import Promotion
+from pipelines.report import plainly
 from pipelines.settings import Settings
 from pipelines.stages import Advance
 from pipelines.train import Training
+from pipelines.train_verifier import TrainedVerifier
 from pipelines.train_warmer import Trained
 from pipelines.warm import Warmed
+from pipelines.warm_bundle import RolledBack
 from pipelines.workspace import Workspace
 
 EXAMPLE = "Write a function that merges two sorted lists, and say what its complexity is."
@@ -23,7 +26,7 @@ EXAMPLE = "Write a function that merges two sorted lists, and say what its compl
 
 def told(flow: str, result: Any, settings: Settings) -> Iterator[str]:
     """Yield the lines that a flow's result is worth."""
-    if isinstance(result, LossReport | Probed | Advance | Monitored | Trained | Warmed):
+    if isinstance(result, LossReport | Probed | Advance | Monitored | Trained | TrainedVerifier | Warmed | RolledBack):
         yield from result.lines()
     elif isinstance(result, Training):
         yield f"trained {result.bundle.name} on {result.train_rows:,} requests; MLflow run {result.run_id}"
@@ -51,7 +54,7 @@ def told(flow: str, result: Any, settings: Settings) -> Iterator[str]:
 
 def _verdict(compared: Compared) -> Iterator[str]:
     yield compared.report.sentence
-    yield compared.judgement.reason
+    yield f"{plainly(compared.judgement)}{compared.judgement.reason}"
     yield f"report: {compared.path}"
     yield f"MLflow run: {compared.run_id}"
 

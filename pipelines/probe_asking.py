@@ -1,10 +1,8 @@
 """Ask the cells of a plan: each answer journalled at once, scored, and paid from a purse that is never overdrawn."""
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from pipelines.probe_journal import Recalled
 from pipelines.probe_paying import GivenUp, Payer
 from pipelines.probe_scoring import Function, Unscored, by_function, exact, judge_messages, judged
 from pipelines.probe_settings import ProbeSettings
+from pipelines.spending import Spending, Stop
 
 UNSCORED = 5
 """Answers in a row without a score after which the run ends: every other one would be paid for in vain."""
@@ -34,10 +33,6 @@ class Question:
     candidate: Candidate
     reference: Any = None
     reason: str = ""
-
-
-class Stop(Exception):
-    """The run cannot go on; says why."""
 
 
 @dataclass(slots=True)
@@ -65,10 +60,15 @@ class Asking:
     graded: Function | None = None
     judge: Candidate | None = None
     told: Asked = field(default_factory=Asked)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _under_way: set[Future[None]] = field(default_factory=set)
+    _spending: Spending = field(init=False)
     _unscored: int = 0
     """Answers in a row without a score."""
+
+    def __post_init__(self) -> None:
+        self._spending = Spending(
+            purse=self.payer.purse, concurrency=self.settings.concurrency, setting="probe.budget_usd", told=self.told,
+            stop=self.payer.stop,
+        )  # fmt: skip
 
     def run(self, questions: Sequence[Question], known: Recalled, progress: Callable[[int], None]) -> Asked:
         """Ask what was not answered, score what was not scored, and return what came of it.
@@ -76,23 +76,11 @@ class Asking:
         Ends early where the purse cannot bear the next call, the judge fails for good or the journal loses a line.
         """
         self.waiting.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            try:
-                for question in questions:
-                    self._finish(self.settings.concurrency - 1)
-                    self._begin(pool, question, known)
-                    progress(1)
-                self._finish(0)
-            except Stop as stop:
-                self.told.stopped = str(stop)
-            except KeyboardInterrupt:
-                self.told.stopped = "interrupted; the same command goes on from here"
-            finally:
-                self.payer.stop.set()
+        self._spending.run(questions, lambda question: self._begin(question, known), progress)
         return self.told
 
-    def _begin(self, pool: ThreadPoolExecutor, question: Question, known: Recalled) -> None:
-        """Hand a question to the pool, unless it is done already or cannot be asked; raises Stop."""
+    def _begin(self, question: Question, known: Recalled) -> None:
+        """Have a question asked, unless it is done already or cannot be; raises Stop."""
         name = question.request.request_id
         kept = self._kept(name).exists()
         if name in known.scored or (name in known.answered and not kept):
@@ -101,32 +89,15 @@ class Asking:
             return
         ask = name not in known.answered
         if ask and question.candidate.name in self.payer.dropped:
-            self._skip(f"{question.candidate.name}: {self.payer.dropped[question.candidate.name]}")
+            self._spending.skip(f"{question.candidate.name}: {self.payer.dropped[question.candidate.name]}")
             return
         reserves = self._reserves(question, ask)
         if reserves is None:
-            self._skip(f"{question.candidate.name}: what a call costs cannot be bounded; give it a price per token")
-            return
-        while not self.payer.purse.reserve(sum(reserves)):
-            if not self._under_way:
-                purse = self.payer.purse
-                raise Stop(
-                    f"the budget: ${purse.left:.6f} of ${purse.budget:g} are left, and the next call may cost "
-                    f"${sum(reserves):.6f}; raise probe.budget_usd to go on"
-                )
-            self._finish(len(self._under_way) - 1)
-        self._under_way.add(pool.submit(self._one, question, reserves, ask))
-
-    def _finish(self, most_left: int) -> None:
-        """Wait until no more than so many calls are under way; raises what one of them raised."""
-        while len(self._under_way) > most_left:
-            done, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-        if self.payer.journal.lost:
-            raise Stop(
-                f"the journal {self.payer.journal.path} lost a line: free its disk, for what is not written is unpaid"
+            self._spending.skip(
+                f"{question.candidate.name}: what a call costs cannot be bounded; give it a price per token"
             )
+            return
+        self._spending.call(sum(reserves), lambda: self._one(question, reserves, ask))
 
     def _reserves(self, question: Question, ask: bool) -> tuple[float, float] | None:
         """Return the most that the answer and its grading can cost, or None where that is not known."""
@@ -137,7 +108,15 @@ class Asking:
         return None if answer is None or grading is None else (answer, grading)
 
     def _one(self, question: Question, reserves: tuple[float, float], ask: bool) -> None:
-        """Ask and score one question; what is not needed of its reserves goes back to the purse."""
+        """Ask and score one question; what is not needed of its reserves goes back to the purse. Raises Stop."""
+        try:
+            self._ask_and_score(question, reserves, ask)
+        finally:
+            if self.payer.journal.lost:
+                path = self.payer.journal.path
+                self._spending.halt(f"the journal {path} lost a line: free its disk, for what is not written is unpaid")
+
+    def _ask_and_score(self, question: Question, reserves: tuple[float, float], ask: bool) -> None:
         name = question.request.request_id
         answer, grading = reserves
         try:
@@ -145,26 +124,26 @@ class Asking:
                 said = self.payer.call(
                     question.request, question.candidate, "probe", question.parent, answer, self._keep
                 )
-                with self._lock:
+                with self._spending.lock:
                     self.told.answered += 1
             else:
                 said = self._kept(name).read_text(encoding="utf-8")
         except GivenUp as reason:
             self.payer.purse.settle(grading, 0.0)
-            self._skip(str(reason))
+            self._spending.skip(str(reason))
             return
         try:
             value, source = self._score(question, said, grading)
         except Unscored as reason:
-            self._skip(f"not scored: {reason}")
-            with self._lock:
+            self._spending.skip(f"not scored: {reason}")
+            with self._spending.lock:
                 self._unscored += 1
             if self._unscored >= UNSCORED:
                 raise Stop(f"{UNSCORED} answers in a row could not be scored, the last because {reason}") from reason
             return
         self.payer.journal.feedback(name, "probe" if self.judge is None else "judge", value, source=source)
         self._kept(name).unlink(missing_ok=True)
-        with self._lock:
+        with self._spending.lock:
             self._unscored = 0
             self.told.scored += 1
 
@@ -189,10 +168,6 @@ class Asking:
         if len(json.dumps(said)) > longest + 2:
             said = said[: longest // 6]  # six bytes are the most that JSON makes of a character of the answer
         return tuple(judge_messages(self.settings.rubric, question.request, said, question.reference))
-
-    def _skip(self, why: str) -> None:
-        with self._lock:
-            self.told.skipped[why] += 1
 
     def _kept(self, name: str) -> Path:
         return self.waiting / f"{name}.txt"

@@ -1,7 +1,7 @@
 """Put a bundle into service, take it back, and make the registry agree with the pointer, which is the only truth."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from beastmode.bundle import Bundle
-from beastmode.store import Baseline, Pointer, Registered, Store
+from beastmode.store import Baseline, Pointer, Registered, State, Store
 from pipelines.signing import signed
 from pipelines.tracking import BUNDLE, Tracker
 
@@ -40,13 +40,15 @@ def promote(
     at: datetime,
     reason: str,
     baseline: Baseline | None = None,
+    seen: State | None = None,
     after_step: AfterStep = lambda step: None,
 ) -> Promotion:
     """Make a bundle the champion: write it, move the pointer, then let the registry follow.
 
     The pointer is moved in one atomic step; a crash before it changes nothing that serves, a crash after it leaves
     a registry that lags, which `reconcile` mends at the start of the next flow. A guard holds the bundle to
-    `baseline`; `after_step` is told each step done.
+    `baseline`; `after_step` is told each step done. Raises StaleError where the store no longer holds what was `seen`
+    when the bundle was judged.
     """
     kept = store.add(bundle)
     if bundle.sha256 is not None and kept.sha256 != bundle.sha256:
@@ -56,7 +58,7 @@ def promote(
         )
     signed(store.folder(kept.name))
     after_step("bundle")
-    store.promote(kept.name, at=at.isoformat(), reason=reason, baseline=baseline)
+    store.promote(kept.name, at=at.isoformat(), reason=reason, baseline=baseline, seen=seen)
     after_step("pointer")
     mended = reconcile(store, tracker, model, after_step=after_step)
     pointer = store.champion()
@@ -102,11 +104,10 @@ def reconcile(
             client.delete_registered_model_alias(model, alias)
             mended.append(f"alias {alias!r} removed: there is no {alias} bundle")
         after_step(f"alias {alias}")
-    registry = Registered(model, version)
-    if not pointer.reconciled or pointer.registry != registry:
-        store.point(replace(pointer, registry=registry, reconciled=True))
+    agrees = store.mark_reconciled(pointer, Registered(model, version))
     after_step("reconciled")
-    return tuple(mended)
+    # A guard or a hand may have moved the pointer meanwhile, and that move stands: the aliases follow it.
+    return tuple(mended) if agrees else (*mended, *reconcile(store, tracker, model))
 
 
 def _exists(tracker: Tracker, model: str) -> bool:

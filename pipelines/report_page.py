@@ -10,7 +10,7 @@ header { border-radius: 10px; padding: 22px 26px; color: #fff; }
 header.promote { background: #2f6b3a; } header.hold { background: #8a6412; }
 header.reject, header.roll-back { background: #8f2d3a; }
 h1 { font-size: 26px; margin: 0 0 6px; } header p { margin: 0; font-size: 17px; }
-h2 { font-size: 19px; margin: 34px 0 8px; }
+h2 { font-size: 19px; margin: 16px 0 8px; }
 section { background: #fff; border-radius: 10px; padding: 6px 24px 20px; margin-top: 18px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 7px 12px 7px 0; border-bottom: 1px solid #e4e7ec; font-size: 15px; }
@@ -20,36 +20,21 @@ td.worse { color: #8f2d3a; font-weight: 600; }
 img { max-width: 100%; display: block; margin: 6px 0; } figure { margin: 22px 0 0; }
 figcaption, .note { color: #5a6473; font-size: 14px; }
 pre { background: #f0f2f5; padding: 12px; overflow-x: auto; font-size: 13px; } td.fact { overflow-wrap: anywhere; }
-td.number { white-space: nowrap; }
+th { vertical-align: top; } .facts th { white-space: nowrap; } .wide { overflow-x: auto; }
 </style></head><body><main>
 <header class="{{ verdict }}"><h1>{{ sentence }}</h1><p>{{ reason }}</p></header>
-{% if rows %}
-<section><h2>What each policy earns on the held-out requests</h2>
-<table><tr><th></th><th>utility</th><th>quality</th><th>US dollars per 1,000 requests</th></tr>
-{% for name, utility, quality, cost in rows %}
-<tr><td>{{ name }}</td><td>{{ utility }}</td><td>{{ quality }}</td><td>{{ cost }}</td></tr>
-{% endfor %}</table>
-<p class="note">Utility is quality less the price put on money and time. ± is one standard error.</p>
-<h2>The challenger less each reference</h2>
-<table><tr><th>reference</th><th>in</th><th>difference</th><th>{{ level }} interval</th><th></th></tr>
-{% for reference, metric, difference, span, word in differences %}
-<tr><td>{{ reference }}</td><td>{{ metric }}</td><td class="number">{{ difference }}</td>
-<td class="number">{{ span }}</td>
-<td class="{{ word.split()[0] }}">{{ word }}</td></tr>
-{% endfor %}</table>
-<p class="note">Paired: both policies on the same requests. Promotion asks for more utility than the champion, proven,
-and for quality that is proven not to fall by more than the margin; each end of an interval errs with half of what is
-missing to 100%.</p></section>
-{% endif %}
-{% if refused %}
-<section><h2>Why there is no number</h2><p>{{ refused }}</p></section>
-{% endif %}
 {% for section in sections %}
 <section><h2>{{ section.title }}</h2>
-<table><tr>{% for name in section.header %}<th>{{ name }}</th>{% endfor %}</tr>
+{% if section.header %}
+<div class="wide"><table><tr>{% for name in section.header %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in section.rows %}
-<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table>
+<tr>{% for cell in row %}<td class="{{ tones.get(cell, '') if loop.last else '' }}">{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>
+{% else %}
+{% for row in section.rows %}
+<p>{{ row[0] }}</p>
+{% endfor %}
+{% endif %}
 {% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}</section>
 {% endfor %}
 {% if pictures %}
@@ -58,8 +43,11 @@ missing to 100%.</p></section>
 <figure><img alt="{{ name }}" src="{{ source }}"><figcaption>{{ caption }}</figcaption></figure>
 {% endfor %}</section>
 {% endif %}
+<section><h2>Words</h2>
+<table class="facts">{% for word, meaning in words.items() %}<tr><th>{{ word }}</th><td>{{ meaning }}</td></tr>
+{% endfor %}</table></section>
 <section><h2>What it rests on</h2>
-<table>{% for name, value in facts.items() %}<tr><th>{{ name }}</th><td class="fact">{{ value }}</td></tr>
+<table class="facts">{% for name, value in facts.items() %}<tr><th>{{ name }}</th><td class="fact">{{ value }}</td></tr>
 {% endfor %}</table>
 <details><summary class="note">the whole configuration</summary><pre>{{ config }}</pre></details></section>
 </main></body></html>

@@ -43,15 +43,15 @@ def _run(settings: Settings) -> None:
 
 
 def _deployment(schedule: Schedule) -> Any:
+    from prefect.schedules import Cron, Interval
+
     from pipelines.flows import FLOWS
 
     rhythm: dict[str, Any] = {}
     if schedule.cron is not None:
-        from prefect.schedules import Cron
-
-        rhythm["schedule"] = Cron(schedule.cron, timezone=schedule.timezone)
+        rhythm["schedule"] = Cron(schedule.cron, timezone=schedule.timezone, active=schedule.active)
     elif schedule.interval_seconds is not None:
-        rhythm["interval"] = timedelta(seconds=schedule.interval_seconds)
+        rhythm["schedule"] = Interval(timedelta(seconds=schedule.interval_seconds), active=schedule.active)
     return FLOWS[schedule.flow].to_deployment(
         name=f"{schedule.flow} {schedule.config}",
         parameters={"config": schedule.config, "overrides": list(schedule.overrides)},

@@ -19,13 +19,14 @@ from pipelines.ingest import IngestSettings
 from pipelines.probe_settings import ProbeSettings
 from pipelines.replay import ReplaySettings
 from pipelines.stage_settings import MonitorSettings, StageSettings
+from pipelines.verifier_settings import VerifierTraining
 from pipelines.warm_settings import WarmSettings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 FlowName = Literal[
     "ingest", "train-selector", "compare", "promote", "rollback", "replay", "improve", "costs", "probe",
-    "advance", "monitor", "train-warmer", "warm",
+    "advance", "monitor", "train-warmer", "warm", "train-verifier",
 ]  # fmt: skip
 
 
@@ -96,6 +97,8 @@ class Schedule(Section):
     cron: str | None = None
     timezone: str = "UTC"
     interval_seconds: Annotated[float, Field(gt=0)] | None = None
+    active: bool = True
+    """Whether it is started when it is due; one that is not can be started by hand on Prefect's pages."""
 
     @model_validator(mode="after")
     def _one_rhythm(self) -> "Schedule":
@@ -134,6 +137,7 @@ class Settings(Section):
     budget: Budget = Budget()
     probe: ProbeSettings = ProbeSettings()
     warming: WarmSettings = WarmSettings()
+    verifier: VerifierTraining = VerifierTraining()
     schedules: tuple[Schedule, ...] = ()
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from beastmode.arms import Dealing
 from beastmode.arms import Step as Held
 from beastmode.bundle import Bundle
-from beastmode.experiment import Experiment
+from beastmode.errors import StaleError
+from beastmode.experiment import Experiment, State
 from beastmode.store import Pointer
 from pipelines import trials
 from pipelines.baseline import Measures, run_of
@@ -69,12 +70,13 @@ def advance(context: Context, at: datetime, *, after_step: AfterStep = lambda st
     if settings is None:
         raise SettingsError("stages: this configuration promotes at once; add a section [stages] to try challengers")
     mended = (*reconcile(context.store, context.tracker, context.model), *mend(context))
-    pointer, trial = context.store.champion(), context.store.experiment()
+    state = context.store.state()
+    pointer, trial = state.champion, state.trial
     if pointer is None:
         said = "Nothing is in service yet: run `python -m pipelines improve`."
         return Advance("none", "hold", said, "Nothing was done.", mended=mended)
     if trial is None:
-        return replace(_begin(context, settings, pointer, at), mended=mended)
+        return replace(_begin(context, settings, state, pointer, at), mended=mended)
     champion = context.store.load_champion()
     challenger = context.store.read(trial.challenger, trial.manifest_sha256)
     stage = trial.dealing.mode
@@ -89,22 +91,23 @@ def advance(context: Context, at: datetime, *, after_step: AfterStep = lambda st
         # Before the pointer moves, so that no champion is without what it is to be held to.
         Measures.of(known.by(trial.manifest_sha256), challenger, at).keep(run)
     after_step("report")
-    done, promotion = _act(context, settings, trial, challenger, run, evidence, at, after_step)
+    try:
+        done, promotion = _act(context, settings, state, trial, challenger, run, evidence, at, after_step)
+    except StaleError as error:
+        # What a guard or a hand did while the evidence was weighed stands.
+        return replace(found, verdict="hold", done=f"Nothing was done: {error}.", mended=(*mended, *mend(context)))
     return replace(found, done=done, promotion=promotion, mended=mended)
 
 
 def mend(context: Context) -> tuple[str, ...]:
-    """Make the runs' tags say what the store says, and end an experiment that is over; return what was mended."""
-    pointer, trial, mended = context.store.champion(), context.store.experiment(), []
+    """Make the runs' tags say what the store says; return what was mended."""
+    state, mended = context.store.state(), []
+    pointer = state.champion
     if pointer is None:
         return ()
-    if trial is not None and trial.champion_sha256 != pointer.manifest_sha256:
-        context.store.stop_experiment()
-        mended.append(f"the experiment with {trial.challenger} ended: another champion serves")
-        trial = None
     for stage in ("shadow", "canary", "champion"):
         for run in _tagged(context, stage):
-            now, why = _standing(run.tags["bundle_sha256"], pointer, trial)
+            now, why = _standing(run.tags["bundle_sha256"], pointer, state)
             if (stage, now) == ("champion", "stopped"):
                 now, why = "retired", f"{pointer.bundle} serves in its place"
             if now != stage:
@@ -113,21 +116,22 @@ def mend(context: Context) -> tuple[str, ...]:
     return tuple(mended)
 
 
-def _standing(sha256: str, pointer: Pointer, trial: Experiment | None) -> tuple[str, str]:
+def _standing(sha256: str, pointer: Pointer, state: State) -> tuple[str, str]:
     """Return where a bundle stands by the store alone, and why."""
     if pointer.manifest_sha256 == sha256:
         return "champion", pointer.reason
-    if trial is not None and trial.manifest_sha256 == sha256:
-        return trial.dealing.mode, trial.reason
+    if state.trial is not None and state.trial.manifest_sha256 == sha256:
+        return state.trial.dealing.mode, state.trial.reason
     kept = pointer.previous
     if kept is not None and kept.manifest_sha256 == sha256 and kept.breach is not None:
         return "rolled back", kept.breach
-    return "stopped", "by the guard or by hand: no experiment with it runs"
+    ended = state.last.ended if state.last is not None and state.last.manifest_sha256 == sha256 else None
+    return "stopped", ended or "no experiment with it runs"
 
 
-def _begin(context: Context, settings: StageSettings, pointer: Pointer, at: datetime) -> Advance:
+def _begin(context: Context, settings: StageSettings, state: State, pointer: Pointer, at: datetime) -> Advance:
     """Start the shadow of the newest judged challenger, if it may be tried."""
-    run, why = _nominated(context, settings, pointer)
+    run, why = _nominated(context, settings, state, pointer)
     if run is None:
         return Advance("none", "hold", why, "Nothing was done.")
     with tempfile.TemporaryDirectory() as folder:
@@ -135,13 +139,16 @@ def _begin(context: Context, settings: StageSettings, pointer: Pointer, at: date
     kept = context.store.add(bundle)
     # The salt is the bundle's: a run that is repeated deals every unit as before.
     dealing = Dealing(bundle.sha256 or kept.name, (Held(at, settings.shadow_share),), settings.unit, "shadow")
-    context.store.try_out(kept.name, dealing, at=at.isoformat(), reason=why)
+    try:
+        context.store.try_out(kept.name, dealing, at=at.isoformat(), reason=why, seen=state)
+    except StaleError as error:
+        return Advance("none", "hold", why, f"Nothing was done: {error}.")
     run.tag({STAGE: "shadow", "stage_since": moment(at), "stage_reason": why})
     done = f"{kept.name} decides in the shadow of {pointer.bundle}, on {settings.shadow_share:.0%} of the units."
     return Advance("candidate", "promote", why, done, kept.name, run.run_id)
 
 
-def _nominated(context: Context, settings: StageSettings, pointer: Pointer) -> tuple[Run | None, str]:
+def _nominated(context: Context, settings: StageSettings, state: State, pointer: Pointer) -> tuple[Run | None, str]:
     """Return the newest judged run, where it may be tried against what serves, and why or why not."""
     found = _runs(context, "tags.kind = 'train-selector' and tags.verdict != ''", 1)
     if not found:
@@ -154,12 +161,16 @@ def _nominated(context: Context, settings: StageSettings, pointer: Pointer) -> t
         return None, f"No challenger to try: {name}, the newest, was judged {tags['verdict']!r}. {tags['reason']}"
     if tags.get("compared_with_sha256") != pointer.manifest_sha256:
         return None, f"{name} was judged against another champion: run `python -m pipelines compare` again."
+    last = state.last
+    if last is not None and last.ended is not None and last.compares(tags["bundle_sha256"], pointer.manifest_sha256):
+        return None, f"No new challenger: {name}, the newest, was stopped. {last.ended}"
     return run, f"On the held-out requests it was judged {tags['verdict']!r}: {tags['reason']}"
 
 
 def _act(
     context: Context,
     settings: StageSettings,
+    state: State,
     trial: Experiment,
     challenger: Bundle,
     run: Run,
@@ -167,26 +178,28 @@ def _act(
     at: datetime,
     after_step: AfterStep,
 ) -> tuple[str, Promotion | None]:
-    """Do what the verdict says: the store first, then the tags, which a killed run leaves to `mend`."""
+    """Do what the verdict says: the store first, then the tags, which a killed run leaves to `mend`.
+
+    Raises StaleError where the store was changed since its `state` was read, so that nothing is moved that was stopped.
+    """
     name, stage = challenger.name, trial.dealing.mode
     if evidence.verdict in ENDS:
-        context.store.stop_experiment()
+        context.store.stop_experiment(evidence.reason, challenger=trial.manifest_sha256)
         after_step("store")
         run.tag({STAGE: ENDS[evidence.verdict], "stage_reason": evidence.reason})
         return f"{name} is stopped: every unit is the champion's again.", None
     if stage == "canary" and evidence.verdict == "promote":
         promotion = promote(
             challenger, context.store, context.tracker, context.model, at=at, reason=evidence.reason,
-            baseline=evidence.baseline, after_step=after_step,
+            baseline=evidence.baseline, seen=state, after_step=after_step,
         )  # fmt: skip
-        context.store.stop_experiment()
         run.tag({STAGE: "champion", "stage_since": moment(at), "stage_reason": evidence.reason})
         return f"{name} is the champion now.", promotion
     ramp = _ramp(settings, trial, evidence, at)
     if ramp is None:
         return "Everything stays as it is.", None
     dealing = Dealing(trial.dealing.salt, ramp, trial.dealing.unit, "canary")
-    context.store.try_out(name, dealing, at=at.isoformat(), reason=evidence.reason)
+    context.store.try_out(name, dealing, at=at.isoformat(), reason=evidence.reason, seen=state)
     after_step("store")
     run.tag({STAGE: "canary", "stage_since": moment(ramp[0].at), "stage_reason": evidence.reason})
     return f"{name} serves {ramp[-1].share:.0%} of the units from now on.", None

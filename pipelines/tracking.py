@@ -23,7 +23,15 @@ from pipelines.workspace import Workspace
 BUNDLE = "bundle"
 """The artifact folder of a run that holds its bundle."""
 PARAMETER_CHARS = 500
+VIEW = "verdicts"
+"""The key of a view of the runs that shows, in columns, what each router gained, its verdict and the reason."""
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+COLUMNS = (
+    "metrics.`utility_gain/over_champion`", "metrics.`quality_gain/over_champion`",
+    "metrics.`cost_usd_change/vs_champion`", "tags.`verdict`", "tags.`reason`",
+)  # fmt: skip
 EXPERIMENT_TAGS = {
+    VIEW_TAG: json.dumps({"selectedColumns": COLUMNS}),
     # Opens MLflow's pages for models, not those for prompts and traces.
     "mlflow.experimentKind": "custom_model_development",
     MLFLOW_RUN_NOTE: "Each run named after its verdict is a router that was trained, and judged on later requests: "

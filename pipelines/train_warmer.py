@@ -1,23 +1,22 @@
 """Train a warmer: a tournament on the past, judged on what came later, and the winner as a bundle in service."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
-
 from beastmode.store import Pointer
-from models import warm_tournament as tournament
-from models.returning import HEURISTICS, Requests, Warmer, train
-from models.warm_tournament import Lead, Played
+from features.demand import Demand, windows
+from models.warmers import tournament
+from models.warmers.settings import WarmerSettings
+from models.warmers.tournament import LEARNED, NONE, Chosen, Tournament
+from pipelines.alike import alike
 from pipelines.context import Context
-from pipelines.plots_warmer import hit_rates
+from pipelines.plots_cache import warming
 from pipelines.progress import Stages
-from pipelines.settings import SettingsError
 from pipelines.train import NotEnough
 from pipelines.tune_cache import Tuned, tuned
-from pipelines.warm_bundle import WarmerBundle, requests_of, warmers
+from pipelines.warm_bundle import WarmerBundle, demand_of, warmers
 from pipelines.warm_demand import logged
 from pipelines.warm_settings import WarmSettings
 
@@ -27,159 +26,127 @@ MINIMUM = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Tournament:
-    """What every warmer did on the later part, at each budget."""
-
-    played: Mapping[float, Mapping[str, Played]]
-    """Budget -> warmer, `none` and `oracle` among them."""
-    heuristic: str
-    """The best heuristic, chosen on the past."""
-    lead: Lead
-    """Of the learned one over it, at the budget that decides."""
-    decides: float
-    ceiling: float
-
-
-@dataclass(frozen=True, slots=True)
 class Trained:
     """A warmer in service, and why it is that one."""
 
     bundle: WarmerBundle
     tournament: Tournament
+    decides: float
+    """The budget, in prefills a request, at which the warmer was chosen."""
     tuned: Tuned | None
     pointer: Pointer
     run_id: str
     reason: str
 
+    @property
+    def chosen(self) -> Chosen:
+        """What the tournament says at the budget that decides."""
+        return self.tournament.chosen[self.decides]
+
     def lines(self) -> Iterator[str]:
         """Yield what a person wants to read."""
+        held = self.tournament
         yield self.reason
-        yield f"hit rate: none {self._rate('none'):.3f}, ceiling {self.tournament.ceiling:.3f}; on later windows:"
-        for budget, played in self.tournament.played.items():
-            told = ", ".join(f"{name} {each.hit_rate:.3f} ({each.spent:.3f} spent)" for name, each in played.items()
-                             if name != tournament.NONE)  # fmt: skip
+        yield f"hit rate: none {held.played[NONE].hit_rate:.3f}, ceiling {held.ceiling:.3f}; on later windows:"
+        for budget in held.chosen:
+            named = {name: each for name, each in held.played.items() if name.endswith(f"@{budget:g}")}
+            told = ", ".join(
+                f"{name.partition('@')[0]} {each.hit_rate:.3f} ({each.spent:.3f} spent)" for name, each in named.items()
+            )
             yield f"  at {budget:g} prefills a request: {told}"
         if self.tuned is not None:
             yield from self.tuned.lines()
         yield f"in service: {self.pointer.bundle}; MLflow run {self.run_id}"
 
-    def _rate(self, name: str) -> float:
-        return self.tournament.played[self.tournament.decides][name].hit_rate
-
 
 def train_warmer(context: Context, at: datetime, progress: Stages) -> Trained:
-    """Play the tournament on the lake's demand until `at`, put the winner into service, and track it all.
+    """Tune the cache, play the tournament on the lake's demand until `at`, put the winner into service, track it all.
 
     The learned warmer replaces the heuristic only where the lower bound of its lead is above zero. Raises NotEnough
-    where the lake has too little demand, SettingsError where a heuristic is unknown.
+    where the lake has too little demand.
     """
-    settings = context.settings.warming
-    unknown = sorted(set(settings.heuristics) - set(HEURISTICS))
-    if unknown:
-        raise SettingsError(f"warming.heuristics: unknown {unknown[0]!r}; known: {', '.join(HEURISTICS)}")
+    settings, seed = context.settings.warming, context.settings.seed
     known = logged(context, at)
-    requests, window = requests_of(known), settings.window_hours * 3600
-    windows = tournament.windows_of(requests, window)
-    if len(windows) < MINIMUM:
-        raise NotEnough(
-            f"the lake's demand spans {len(windows)} windows of {settings.window_hours:g} h, and a tournament takes "
-            f"{MINIMUM}: wait, or lower warming.window_hours"
-        )
-    cut = len(windows) - max(round(len(windows) * settings.test_share), 2)
+    demand = demand_of(known)
+    count = _windows(demand, settings.window_hours * 3600)
     with context.tracker.run(f"warmer {at:%Y-%m-%d %H:%M}", KIND) as run:
         run.settings(context.settings)
-        progress("learn", 0.1)
-        learned = train(settings.learned, requests.until(windows[cut]), windows[:cut], window, context.settings.seed)
-        progress("play", 0.4)
-        found, rivals = _play(requests, windows, cut, learned, settings, context.settings.seed)
-        wins = found.lead.low > 0
-        winner = learned if wins else rivals[found.heuristic]
-        progress("tune", 0.8)
-        tuning = tuned(known, settings, context.settings.objective, context.settings.seed)
-        # What is served learns from all of demand; the judged one saw the earlier part alone.
-        final = train(winner.name, requests, windows, window, context.settings.seed)
-        reason = _reason(found, settings, wins)
+        progress("tune", 0.1)
+        tuning = tuned(known, settings, context.settings.objective, seed, alike(context, known))
+        learning = _learning(settings, settings.ttl_seconds if tuning is None else tuning.kept.ttl_seconds)
+        progress("tournament", 0.3)
+        held, made = tournament.train(demand, learning, seed)
+        decides = settings.budgets[0]
+        chosen = held.chosen[decides]
+        if not max(made[decides].chances) > 0:
+            raise NotEnough(
+                f"no answer of the lake's demand died and was asked for again in {learning.ttl_seconds / 3600:g} h, "
+                "its time to live: there is nothing to warm, or the history is shorter than two times to live"
+            )
+        reason = _reason(chosen, decides, len(held.played[NONE].hits))
         bundle = WarmerBundle(
-            name=f"warmer-{winner.name.replace('_', '-')}-{at:%Y%m%d-%H%M%S}", created=at.isoformat(), warmer=final,
-            evaluation=_evaluation(found, reason), training=_training(requests, windows, at, settings),
+            name=f"warmer-{chosen.name.replace('_', '-')}-{at:%Y%m%d-%H%M%S}", created=at.isoformat(),
+            warmer=made[decides], window_seconds=learning.window_seconds, ttl_seconds=learning.ttl_seconds,
+            evaluation=_evaluation(held, chosen, reason), training=_training(demand, count, at, settings),
             cache={} if tuning is None else tuning.cache, sizes={} if tuning is None else tuning.sizes,
+            tiers={} if tuning is None else tuning.tiers, evictor=None if tuning is None else tuning.evictor,
             mlflow_run_id=run.run_id,
         )  # fmt: skip
         store = warmers(context)
         bundle.write(store.folder(bundle.name))
         pointer = store.promote(bundle.name, at=at.isoformat(), reason=reason)
         bundle = replace(bundle, sha256=pointer.manifest_sha256)
-        run.metrics(_metrics(found, tuning))
-        run.figures({"hit_rate": hit_rates(found.played, found.ceiling, settings.learned, found.heuristic)})
+        run.metrics(_metrics(held, chosen, tuning))
+        run.figures({"hit_rate": warming(held.played, settings.budgets, held.ceiling, chosen.heuristic, LEARNED)})
         run.folder(store.folder(bundle.name), "bundle")
-        run.tag({"verdict": "learned" if wins else "heuristic", "warmer": winner.name, "bundle": bundle.name})
-        run.describe(f"**{winner.name}** warms. {reason}")
-        run.rename(f"warmer: {winner.name}")
-    return Trained(bundle, found, tuning, pointer, run.run_id, reason)
+        verdict = "learned" if chosen.name == LEARNED else "heuristic"
+        run.tag({"verdict": verdict, "warmer": chosen.name, "bundle": bundle.name})
+        run.describe(f"**{chosen.name}** warms. {reason}")
+        run.rename(f"warmer: {chosen.name}")
+    return Trained(bundle, held, decides, tuning, pointer, run.run_id, reason)
 
 
-def _play(
-    requests: Requests, windows: list[float], cut: int, learned: Warmer, settings: WarmSettings, seed: int
-) -> tuple[Tournament, dict[str, Warmer]]:
-    """Choose the heuristic on the past windows, and play it against the learned one on the later ones."""
-    window, ttl = settings.window_hours * 3600, settings.ttl_seconds
-    past, later = windows[:cut], windows[cut:]
-    half = past[len(past) // 2 :]
-    blank = np.zeros(1)
-    rivals = {name: Warmer(name, window, blank, blank) for name in settings.heuristics}
-    before, after = requests.until(later[0]), requests
-    trial = {name: tournament.scored(each, before, half) for name, each in rivals.items()}
-    final = {name: tournament.scored(each, after, later) for name, each in rivals.items()}
-    final[settings.learned] = tournament.scored(learned, after, later)
-    final[tournament.ORACLE] = tournament.oracle(after, later, window)
-    chosen = {
-        budget: tournament.best(
-            {name: tournament.play(before, half, window, scores, budget, ttl) for name, scores in trial.items()}
+def _learning(settings: WarmSettings, ttl_seconds: float) -> WarmerSettings:
+    """Return what warmers are trained for: the cache's time to live, and windows that no answer dies within."""
+    return WarmerSettings(
+        window_seconds=min(settings.window_hours * 3600, ttl_seconds), ttl_seconds=ttl_seconds,
+        budgets=settings.budgets, alpha=settings.alpha, later_share=settings.test_share,
+    )  # fmt: skip
+
+
+def _windows(demand: Demand, seconds: float) -> int:
+    count = sum(1 for _ in windows(demand, seconds))
+    if count < MINIMUM:
+        raise NotEnough(
+            f"the lake's demand spans {count} windows of {seconds / 3600:g} h, and a tournament takes {MINIMUM}: wait, "
+            "or lower warming.window_hours"
         )
-        for budget in settings.budgets
-    }
-    none = tournament.play(after, later, window, None, 0.0, ttl)
-    played = {
-        budget: {
-            tournament.NONE: none,
-            **{name: tournament.play(after, later, window, scores, budget, ttl) for name, scores in final.items()},
-        }
-        for budget in settings.budgets
-    }
-    decides = settings.budgets[0]
-    heuristic = chosen[decides]
-    found = played[decides]
-    ahead = tournament.lead(found[settings.learned], found[heuristic], settings.alpha, seed)
-    return Tournament(played, heuristic, ahead, decides, tournament.ceiling(after, later, window)), rivals
+    return count
 
 
-def _reason(found: Tournament, settings: WarmSettings, wins: bool) -> str:
-    lead = found.lead
-    span = f"{100 * lead.difference:+.2f} points of hit rate [{100 * lead.low:+.2f}, {100 * lead.high:+.2f}]"
-    told = f"{settings.learned} less {found.heuristic} at {found.decides:g} prefills a request: {span}"
-    verdict = "proven better, so it warms" if wins else f"not proven better, so {found.heuristic} warms"
-    return f"{told} over {lead.windows} later windows; {verdict}."
+def _reason(chosen: Chosen, budget: float, judged: int) -> str:
+    span = f"{100 * chosen.difference:+.2f} points of hit rate [{100 * chosen.low:+.2f}, {100 * chosen.high:+.2f}]"
+    told = f"{LEARNED} less {chosen.heuristic} at {budget:g} prefills a request: {span}"
+    wins = chosen.name == LEARNED
+    verdict = "proven better, so it warms" if wins else f"not proven better, so {chosen.heuristic} warms"
+    return f"{told} over {judged} later windows; {verdict}."
 
 
-def _evaluation(found: Tournament, reason: str) -> dict[str, Any]:
-    rates = {
-        f"{budget:g}": {name: {"hit_rate": each.hit_rate, "spent": each.spent} for name, each in played.items()}
-        for budget, played in found.played.items()
-    }
-    return {"reason": reason, "ceiling": found.ceiling, "heuristic": found.heuristic, "hit_rates": rates}
+def _evaluation(held: Tournament, chosen: Chosen, reason: str) -> dict[str, Any]:
+    rates = {name: {"hit_rate": each.hit_rate, "spent": each.spent} for name, each in held.played.items()}
+    return {"reason": reason, "ceiling": held.ceiling, "heuristic": chosen.heuristic, "hit_rates": rates}
 
 
-def _training(requests: Requests, windows: list[float], at: datetime, settings: WarmSettings) -> dict[str, Any]:
+def _training(demand: Demand, count: int, at: datetime, settings: WarmSettings) -> dict[str, Any]:
     since = at - timedelta(days=settings.history_days)
-    return {"since": since.isoformat(), "until": at.isoformat(), "requests": len(requests.at), "keys": requests.k,
-            "windows": len(windows)}  # fmt: skip
+    return {"since": since.isoformat(), "until": at.isoformat(), "requests": len(demand), "keys": demand.keys,
+            "windows": count}  # fmt: skip
 
 
-def _metrics(found: Tournament, tuning: Tuned | None) -> dict[str, float]:
-    metrics = {"ceiling": found.ceiling, "lead": found.lead.difference, "lead_low": found.lead.low,
-               "lead_high": found.lead.high}  # fmt: skip
-    for budget, played in found.played.items():
-        for name, each in played.items():
-            metrics[f"hit_rate/{name}/at_{budget:g}"] = each.hit_rate
-            metrics[f"useful_prefills/{name}/at_{budget:g}"] = each.useful / max(int(each.prefills.sum()), 1)
+def _metrics(held: Tournament, chosen: Chosen, tuning: Tuned | None) -> dict[str, float]:
+    metrics = {"ceiling": held.ceiling, "lead": chosen.difference, "lead_low": chosen.low, "lead_high": chosen.high}
+    for name, each in held.played.items():
+        place = name.replace("@", "/at_")
+        metrics[f"hit_rate/{place}"] = each.hit_rate
+        metrics[f"useful_prefills/{place}"] = each.useful_share
     return metrics | ({} if tuning is None else tuning.metrics())

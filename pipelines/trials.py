@@ -25,6 +25,7 @@ from pipelines.evaluation import CHALLENGER, CHAMPION, contestant, headline
 from pipelines.report import Section
 from pipelines.seen import Seen, placed
 from pipelines.stage_settings import StageSettings
+from pipelines.wording import compared
 
 Floats = NDArray[np.float64]
 LEAST = 50
@@ -132,7 +133,7 @@ def canary(seen: Seen, champion: Bundle, challenger: Bundle, settings: StageSett
     metrics["units"] = float(judged.units[-1])
     facts = {"units": f"{int(judged.units[-1]):,} of the {settings.canary.planned:,} planned, {len(rows):,} requests"}
     return Evidence(
-        judged.verdict, f"{_plainly(judged)}{judged.reason}", sections, figures, metrics, facts, _usual(rows, judged)
+        judged.verdict, f"{_plainly(judged)}{judged.reason}", sections, figures, metrics, facts, _usual(rows)
     )
 
 
@@ -141,16 +142,12 @@ def _plainly(judged: experiments.Judged) -> str:
     known = judged.intervals.get("quality")
     if known is None or not np.isfinite(known.bounds.low[-1]):
         return ""
-    value, low, high = (100 * float(getattr(known.bounds, part)[-1]) for part in ("value", "low", "high"))
-    said = (
-        f"On a scale from 0 to 100 the challenger's answers are {abs(value):.1f} points "
-        f"{'better' if value >= 0 else 'worse'} than the champion's (very likely between {low:+.1f} and {high:+.1f})"
-    )
+    quality = [float(getattr(known.bounds, part)[-1]) for part in ("value", "low", "high")]
     spent = judged.intervals.get("cost_usd")
-    if spent is None or not np.isfinite(spent.bounds.low[-1]):
-        return f"{said}. "
-    usd = 1000 * float(spent.bounds.value[-1])
-    return f"{said}, and 1,000 requests cost ${abs(usd):.2f} {'more' if usd > 0 else 'less'}. "
+    sure = spent is not None and bool(np.isfinite(spent.bounds.low[-1]))
+    cost = float(spent.bounds.value[-1]) if spent is not None and sure else None
+    said = compared("the challenger's", quality, cost)
+    return f"On {said}. "
 
 
 def decision_ms(bundle: Bundle, seen: Seen) -> float:
@@ -223,7 +220,7 @@ def _calibration(seen: Seen, challenger: Bundle) -> dict[str, Figure]:
     return {"calibration": plots.calibration(expected.ravel(), seen.table.quality.ravel())}
 
 
-def _usual(rows: experiments.Rows, judged: experiments.Judged) -> Baseline | None:
+def _usual(rows: experiments.Rows) -> Baseline | None:
     """Return what a guard may expect: the challenger's own shares and slowness in the canary."""
     own = rows.arm == CHALLENGERS
     waited = rows.latency_ms[own & np.isfinite(rows.latency_ms)]

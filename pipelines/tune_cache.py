@@ -1,13 +1,18 @@
 """Tune the cache on a replay of logged demand: what the past chooses is kept only where the later part agrees."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from beastmode.eviction import DEFAULT, RULES
 from beastmode.objective import Objective
-from models.cache_tuning import Choice, Demand, Outcome, Prices, best, replay
+from models.cache_tuning import Alike, Choice, Demand, Outcome, Prices, best
+from models.cache_tuning import replay as replayed
+from models.evictors.next_use import train
+from models.evictors.settings import EvictorSettings, Past
 from pipelines.warm_demand import Logged
 from pipelines.warm_plan import hit_usd
 from pipelines.warm_settings import WarmSettings
@@ -28,6 +33,10 @@ class Tuned:
     """What the configured settings do there."""
     half_life_seconds: float | None
     trials: tuple[Mapping[str, Any], ...]
+    pace: float = 1.0
+    """How many answers the memory holds: what the learned rule of eviction tells times in."""
+    evictor: str | None = None
+    """LightGBM's text of that rule, one more voter beside those that were replayed; None where none votes."""
 
     @property
     def better(self) -> bool:
@@ -46,6 +55,13 @@ class Tuned:
         return known if self.half_life_seconds is None else {**known, "half_life_seconds": self.half_life_seconds}
 
     @property
+    def tiers(self) -> dict[str, Any]:
+        """How the tiers are set up beside their sizes; the threshold is None where nothing is served by meaning."""
+        threshold = self.kept.threshold
+        known = {"eviction": self.kept.eviction, "semantic_threshold": threshold if math.isfinite(threshold) else None}
+        return known if self.evictor is None else {**known, "pace": self.pace}
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Bytes of the tier that was chosen."""
         return {self.kept.tier: self.kept.max_bytes}
@@ -53,10 +69,12 @@ class Tuned:
     def lines(self) -> Iterator[str]:
         """Yield what a person wants to read."""
         chosen, kept = self.choice, "kept" if self.better else "not better on later requests, so nothing changes"
+        meaning = f", other questions' answers from score {chosen.threshold:.3f}" * math.isfinite(chosen.threshold)
         yield (
-            f"cache: ttl {chosen.ttl_seconds:.0f} s, {chosen.tier} of {chosen.max_bytes:,} bytes: net "
-            f"${self.chosen.net_usd:.4f} on later requests against ${self.before.net_usd:.4f} of the configured "
-            f"settings ({self.chosen.hits} and {self.before.hits} hits of {self.chosen.requests}); {kept}"
+            f"cache: ttl {chosen.ttl_seconds:.0f} s, {chosen.tier} of {chosen.max_bytes:,} bytes, eviction "
+            f"{chosen.eviction}{meaning}: net ${self.chosen.net_usd:.4f} on later requests against "
+            f"${self.before.net_usd:.4f} of the configured settings ({self.chosen.hits} and {self.before.hits} hits of "
+            f"{self.chosen.requests}, {self.chosen.meant} and {self.before.meant} by meaning); {kept}"
         )
 
     def metrics(self) -> dict[str, float]:
@@ -67,17 +85,22 @@ class Tuned:
             for name, each in known.items()
             for metric, value in (
                 ("net_usd", each.net_usd), ("hit_rate", each.hits / max(each.requests, 1)), ("wrong", each.wrong),
-                ("held_usd", each.held_usd),
+                ("semantic_hit_rate", each.meant / max(each.requests, 1)), ("held_usd", each.held_usd),
             )
         }  # fmt: skip
 
 
-def tuned(known: Logged, settings: WarmSettings, objective: Objective, seed: int) -> Tuned | None:
-    """Tune on the earlier part of demand and judge on the later; None where no answer has a known price."""
+def tuned(
+    known: Logged, settings: WarmSettings, objective: Objective, seed: int, alike: Alike | None = None
+) -> Tuned | None:
+    """Tune on the earlier part of demand and judge on the later; None where no answer has a known price.
+
+    `alike` says which other questions' answers may serve a key; nothing is tuned to be served by meaning without it.
+    """
     value = np.nan_to_num(known.miss_usd) + hit_usd(known, settings, objective)
     if not (value > 0).any():
         return None
-    demand = Demand(known.key[-MOST:], known.at[-MOST:], value, known.answer_bytes)
+    demand = Demand(known.key[-MOST:], known.at[-MOST:], value, known.answer_bytes, alike)
     past, later = demand.split(settings.test_share)
     half_life = None if settings.half_life_hours is None else settings.half_life_hours * 3600
     prices = Prices(
@@ -85,7 +108,12 @@ def tuned(known: Logged, settings: WarmSettings, objective: Objective, seed: int
         memory_gigabyte_month_usd=settings.memory_gigabyte_month_usd,
         disk_gigabyte_month_usd=settings.disk_gigabyte_month_usd,
     )  # fmt: skip
-    default = Choice(settings.ttl_seconds, "sqlite", 1 << 30)
+    threshold = math.inf if alike is None else alike.threshold
+    default = Choice(settings.ttl_seconds, "sqlite", 1 << 30, DEFAULT, threshold)
     choice, trials = best(past, prices, default, settings.trials, seed)
-    chosen, before = (replay(later, each, prices, seed) for each in (choice, default))
-    return Tuned(choice, default, chosen, before, half_life, tuple(trials))
+    chosen, before = (replayed(later, each, prices, seed) for each in (choice, default))
+    found = Tuned(choice, default, chosen, before, half_life, tuple(trials))
+    if (found.kept.tier, found.kept.eviction) != ("memory", "adaptive"):
+        return found
+    pace = max(1, int(found.kept.max_bytes / (known.answer_bytes.mean() + RULES["adaptive"]().overhead)))
+    return replace(found, pace=float(pace), evictor=train(Past(demand.key, pace), EvictorSettings(), seed))

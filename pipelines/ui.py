@@ -7,6 +7,7 @@ import urllib.parse
 import urllib.request
 
 from pipelines.servers import ServerError, mlflow_server, prefect_server, running
+from pipelines.tracking import VIEW, VIEW_TAG
 from pipelines.workspace import Workspace
 
 
@@ -25,11 +26,17 @@ def show(
 
 
 def runs_page(address: str, experiment: str) -> str:
-    """Return the page of an experiment's runs, since MLflow opens on another; its front page where there is none."""
+    """Return the page of an experiment's runs, with their verdicts, since MLflow opens on another.
+
+    Its front page where there is no such experiment.
+    """
     query = urllib.parse.urlencode({"experiment_name": experiment})
     try:
         with urllib.request.urlopen(f"{address}/api/2.0/mlflow/experiments/get-by-name?{query}", timeout=20) as answer:
-            found = json.load(answer)["experiment"]["experiment_id"]
+            found = json.load(answer)["experiment"]
     except urllib.error.HTTPError:
         return address
-    return f"{address}/#/experiments/{found}/runs"
+    shown = {"workflowType": "machine_learning"}
+    if any(tag["key"] == VIEW_TAG for tag in found.get("tags", ())):
+        shown["viewStateShareKey"] = VIEW
+    return f"{address}/#/experiments/{found['experiment_id']}/runs?{urllib.parse.urlencode(shown)}"

@@ -172,8 +172,8 @@ def _plan(
             return plan, True
         path.rename(path.with_name(path.name.replace(".open.", ".closed.")))
     settings, objective = context.settings.warming, context.settings.objective
-    p = warmer.chances(known, at)
+    ttl = cache_settings(context, warmer).ttl_seconds
+    p = warmer.chances(known, at, ttl)
     dies = held(cache, known, p, scope(context), settings, objective)
     until = at + timedelta(hours=settings.window_hours)
-    ttl = cache_settings(context, warmer).ttl_seconds
     return make_plan(known, p, dies, at, until, settings, objective, warmer.name, ttl), False

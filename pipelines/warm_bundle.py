@@ -1,6 +1,6 @@
 """A warmer as data: LightGBM text, the calibration of its scores and the tuned cache, in a folder that verifies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,19 +11,25 @@ from numpy.typing import NDArray
 
 from beastmode.arrays import pack, unpack
 from beastmode.cache import CacheSettings
+from beastmode.cache.tuned import EVICTOR, LIMIT
 from beastmode.errors import BundleError, StoreError
 from beastmode.folder import read_folder, seal, write_folder
+from beastmode.pointer import Kept, Pointer
 from beastmode.store import Store
-from models.returning import HEURISTICS, Requests, Warmer
+from features.demand import Demand
+from features.demand_tally import HALF_LIVES
+from models.prefills import useful
+from models.warmers import WARMERS
+from models.warmers.warmer import HEURISTICS, Warmer, chances
 from pipelines.context import Context
 from pipelines.warm_demand import Logged
 
 Floats = NDArray[np.float64]
 
-LIMIT = 10_000_000
-"""The most bytes that its files may take."""
 KIND = "warmer"
 MODEL, CALIBRATION = "forest_warmer.txt", "calibration.npz"
+PLAIN = ("name", "heuristic", "half_life", "slope", "offset", "weight", "candidates")
+"""Fields of a warmer that the manifest holds; its trees and its calibration are files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,31 +39,47 @@ class WarmerBundle:
     name: str
     created: str
     warmer: Warmer
+    window_seconds: float
+    """Between two plans."""
+    ttl_seconds: float
+    """The time to live that its chances are of."""
     evaluation: Mapping[str, Any]
     training: Mapping[str, Any]
     cache: Mapping[str, Any] = field(default_factory=dict)
     """Tuned fields of `CacheSettings`; empty where nothing was tuned."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Tuned bytes of each tier, by its name."""
+    tiers: Mapping[str, Any] = field(default_factory=dict)
+    """Tuned `eviction` of the memory and `semantic_threshold`; empty where nothing was tuned."""
+    evictor: str | None = None
+    """LightGBM's text of the learned rule of eviction, where there is one; its `pace` is among `tiers`."""
     mlflow_run_id: str | None = None
     sha256: str | None = None
 
-    def chances(self, logged: Logged, at: datetime) -> Floats:
-        """Return P(asked for in the window from `at`) of every key, (k,)."""
-        now = at.timestamp()
-        return self.warmer.chance(requests_of(logged).until(now), now)
+    def chances(self, logged: Logged, at: datetime, ttl_seconds: float) -> Floats:
+        """Return P(asked for within the time to live from `at`) of every key, (k,).
+
+        A time to live that is longer than the trained one has the trained one's chances, which are lower.
+        """
+        p = chances(self.warmer, demand_of(logged), at.timestamp(), self.window_seconds)
+        return useful(p, np.full(len(p), ttl_seconds / self.ttl_seconds))
 
     def files(self) -> dict[str, bytes]:
         """Return all files of its folder."""
         warmer = self.warmer
         manifest = {
-            "kind": KIND, "name": self.name, "created": self.created, "warmer": warmer.name,
-            "window_seconds": warmer.window, "cache": dict(self.cache), "sizes": dict(self.sizes),
+            "kind": KIND, "name": self.name, "created": self.created,
+            "warmer": {name: getattr(warmer, name) for name in PLAIN}, "window_seconds": self.window_seconds,
+            "ttl_seconds": self.ttl_seconds, "cache": dict(self.cache), "sizes": dict(self.sizes),
+            "tiers": dict(self.tiers),
             "training": dict(self.training), "evaluation": dict(self.evaluation), "mlflow_run_id": self.mlflow_run_id,
         }  # fmt: skip
-        files = {CALIBRATION: pack({"levels": warmer.levels, "chances": warmer.chances})}
+        arrays = {"levels": np.array(warmer.levels), "chances": np.array(warmer.chances)}
+        files = {CALIBRATION: pack(arrays)}
         if warmer.model is not None:
             files[MODEL] = warmer.model.encode()
+        if self.evictor is not None:
+            files[EVICTOR] = self.evictor.encode()
         return seal(manifest, files)
 
     def write(self, path: Path) -> None:
@@ -72,30 +94,55 @@ class WarmerBundle:
             raise BundleError(f"{path}: it is no warmer but a bundle of another kind; name a folder of the warmers")
         try:
             arrays = unpack(files[CALIBRATION], 4 * LIMIT)
-            levels, chances = arrays["levels"], arrays["chances"]
-            model = files[MODEL].decode() if MODEL in files else None
-            warmer = Warmer(str(manifest["warmer"]), float(manifest["window_seconds"]), levels, chances, model)
+            warmer = Warmer(
+                **{name: manifest["warmer"][name] for name in PLAIN},
+                levels=tuple(arrays["levels"].tolist()), chances=tuple(arrays["chances"].tolist()),
+                model=files[MODEL].decode() if MODEL in files else None,
+            )  # fmt: skip
             _require(warmer)
             CacheSettings(**manifest["cache"])
-            known = {name: manifest[name] for name in ("name", "created", "cache", "sizes", "training", "evaluation")}
-            return cls(warmer=warmer, mlflow_run_id=manifest["mlflow_run_id"], sha256=digest, **known)
+            plain = ("name", "created", "window_seconds", "ttl_seconds", "cache", "sizes", "tiers", "training",
+                     "evaluation", "mlflow_run_id")  # fmt: skip
+            evictor = files[EVICTOR].decode() if EVICTOR in files else None
+            return cls(warmer=warmer, evictor=evictor, sha256=digest, **{name: manifest[name] for name in plain})
         except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"{path}: {error}; fetch the warmer again, or train another") from error
+            raise BundleError(
+                f"{path}: it is no warmer of this version ({error}); run `python -m pipelines train-warmer`"
+            ) from error
 
 
 def _require(warmer: Warmer) -> None:
-    levels, chances = warmer.levels, warmer.chances
-    if levels.ndim != 1 or levels.shape != chances.shape or not len(levels) or (np.diff(levels) < 0).any():
+    levels, chance = np.array(warmer.levels), np.array(warmer.chances)
+    if (
+        warmer.name not in WARMERS
+        or warmer.heuristic not in HEURISTICS
+        or warmer.half_life not in range(len(HALF_LIVES))
+    ):
+        raise ValueError(f"an unknown warmer {warmer.name!r}, heuristic {warmer.heuristic!r} or half-life")
+    if levels.ndim != 1 or levels.shape != chance.shape or not len(levels) or (np.diff(levels) < 0).any():
         raise ValueError("the calibration's levels do not rise, or have other shapes than its chances")
-    if not np.isfinite(levels).all() or not ((chances >= 0) & (chances <= 1)).all():
-        raise ValueError("the calibration's chances are no probabilities")
-    if (warmer.model is None) != (warmer.name in HEURISTICS):
-        raise ValueError(f"a warmer {warmer.name!r} {'lacks' if warmer.model is None else 'has no use for'} its model")
+    if not np.isfinite(levels).all() or not ((chance >= 0) & (chance <= 1)).all():
+        raise ValueError("the calibration's chances are no probabilities, or its levels are not finite")
 
 
-def requests_of(logged: Logged) -> Requests:
-    """Return logged demand as warmers take it."""
-    return Requests(logged.key, logged.at, logged.tenant)
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """A warmer that serves again."""
+
+    pointer: Pointer
+    config: str
+
+    def lines(self) -> Iterator[str]:
+        """Yield what a person wants to read."""
+        yield f"in service: {self.pointer.bundle}"
+        if self.pointer.previous is not None:
+            back = self.pointer.previous.bundle
+            yield f"to go back to {back}: python -m pipelines rollback --of warmer --config {self.config}"
+
+
+def demand_of(logged: Logged) -> Demand:
+    """Return logged demand as warmers take it; a miss whose price nobody knows counts as free."""
+    return Demand(logged.key, logged.at, logged.tenant, np.nan_to_num(logged.miss_usd))
 
 
 def warmers(context: Context) -> Store:
@@ -110,3 +157,24 @@ def load_warmer(context: Context) -> WarmerBundle:
     if pointer is None:
         raise StoreError(f"{store.path}: no warmer yet; run `python -m pipelines train-warmer`")
     return WarmerBundle.read(store.folder(pointer.bundle), pointer.manifest_sha256)
+
+
+def rollback_warmer(context: Context, at: datetime, reason: str) -> RolledBack:
+    """Put the previous warmer back into service, with its tuned cache; a second rollback comes back.
+
+    Raises StoreError where there is none, BundleError where it does not verify: what serves then stays.
+    """
+    store = warmers(context)
+    seen = store.state()
+    now = seen.champion
+    if now is None or now.previous is None:
+        raise StoreError(
+            f"{store.path}: there is no previous warmer to roll back to; run `python -m pipelines train-warmer`"
+        )
+    back = now.previous
+    WarmerBundle.read(store.folder(back.bundle), back.manifest_sha256)
+    pointer = Pointer(
+        bundle=back.bundle, manifest_sha256=back.manifest_sha256, at=at.isoformat(), reason=reason,
+        previous=Kept(now.bundle, now.manifest_sha256),
+    )  # fmt: skip
+    return RolledBack(store.point(pointer, seen=seen), context.settings.name)

@@ -1,9 +1,8 @@
 """Fill the cache through the router: paced, paid from a purse, and written down so that nothing is paid twice."""
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
@@ -16,6 +15,7 @@ from pipelines.probe_calls import Answer, Caller, CallError, host_of, most, paid
 from pipelines.probe_journal import MAY_BILL
 from pipelines.probe_paying import FIRST_WAIT, LONGEST_BACKOFF, STRIKES
 from pipelines.probe_purse import Purse
+from pipelines.spending import Spending
 from pipelines.warm_ledger import Ledger
 from pipelines.warm_pace import Pace
 from pipelines.warm_settings import WarmSettings
@@ -58,31 +58,22 @@ class Filling:
     purse: Purse
     ledger: Ledger
     settings: WarmSettings
-    stop: threading.Event = field(default_factory=threading.Event)
     told: Filled = field(default_factory=Filled)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _under_way: set[Future[None]] = field(default_factory=set)
+    _spending: Spending = field(init=False)
     _strikes: int = 0
+
+    def __post_init__(self) -> None:
+        self._spending = Spending(
+            purse=self.purse, concurrency=self.settings.concurrency, setting="warming.budget_usd", told=self.told
+        )
 
     def run(self, prefills: Sequence[Prefill], progress: Callable[[int], None]) -> Filled:
         """Fill in order what no earlier run has; ends early where the purse is empty or providers keep failing."""
-        with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            try:
-                for prefill in prefills:
-                    self._finish(self.settings.concurrency - 1)
-                    if self.stop.is_set():
-                        break
-                    self._begin(pool, prefill)
-                    progress(1)
-                self._finish(0)
-            except KeyboardInterrupt:
-                self.told.stopped = "interrupted; the same command goes on from here"
-            finally:
-                self.stop.set()
+        self._spending.run(prefills, self._begin, progress)
         return self.told
 
-    def _begin(self, pool: ThreadPoolExecutor, prefill: Prefill) -> None:
-        """Hand a prefill to the pool, unless it is done already or not affordable."""
+    def _begin(self, prefill: Prefill) -> None:
+        """Have a prefill made, unless it is done already or not affordable; raises Stop."""
         kept = self.ledger.kept(prefill.key)
         if kept is not None:
             self.cache.put(prefill.request, **kept, **self.scope)
@@ -94,24 +85,9 @@ class Filling:
             return
         reserve = self._reserve(prefill.request)
         if reserve is None:
-            self._skip("what an answer costs cannot be bounded; give every candidate a price per token")
+            self._spending.skip("what an answer costs cannot be bounded; give every candidate a price per token")
             return
-        while not self.purse.reserve(reserve):
-            if not self._under_way:
-                self._halt(
-                    f"the budget: ${self.purse.left:.6f} of ${self.purse.budget:g} are left, and the next prefill may "
-                    f"cost ${reserve:.6f}; raise warming.budget_usd to go on"
-                )
-                return
-            self._finish(len(self._under_way) - 1)
-        self._under_way.add(pool.submit(self._one, prefill, reserve))
-
-    def _finish(self, most_left: int) -> None:
-        """Wait until no more than so many fills are under way; raises what one of them raised."""
-        while len(self._under_way) > most_left:
-            done, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
+        self._spending.call(reserve, lambda: self._one(prefill, reserve))
 
     def _reserve(self, request: Request) -> float | None:
         """Return the most that an answer can cost, whomever the router asks."""
@@ -135,12 +111,12 @@ class Filling:
         try:
             found = self.cache.fetch(prefill.request, fill, refresh=True, purpose="warm", **self.scope)
             if not bill.asked:
-                self._skip("another process filled it meanwhile")
+                self._spending.skip("another process filled it meanwhile")
             elif found.entry is None:
-                self._skip("the cache could not hold the answer; the log says why")
+                self._spending.skip("the cache could not hold the answer; the log says why")
             else:
                 state = "filled"
-                with self._lock:
+                with self._spending.lock:
                     self.told.filled += 1
                     self._strikes = 0
         except CancelledError:
@@ -158,9 +134,9 @@ class Filling:
         attempt = miss.attempt
         attempt.about(host=host_of(candidate), key=candidate.api_key_env)
         for number in range(1, self.settings.tries + 1):
-            self.pace.wait(candidate.provider or candidate.name, self.stop)
-            self.caller.wait(candidate, self.stop)
-            if self.stop.is_set():
+            self.pace.wait(candidate.provider or candidate.name, self._spending.stop)
+            self.caller.wait(candidate, self._spending.stop)
+            if self._spending.stop.is_set():
                 raise CancelledError("the run was stopped before this call")
             if not bill.asked:
                 self.ledger.begin(prefill.key, reserve)
@@ -193,26 +169,19 @@ class Filling:
         asked = retry_after(error)
         seconds = min(FIRST_WAIT * 2 ** (number - 1), LONGEST_BACKOFF) if asked is None else asked
         if seconds > self.settings.longest_wait_seconds:
-            self._halt(f"{candidate.name}: its host asks to be left alone for {seconds:g} s")
+            self._spending.halt(f"{candidate.name}: its host asks to be left alone for {seconds:g} s")
             raise error
         self.caller.leave_alone(candidate, seconds)
 
     def _failed(self, error: BaseException) -> None:
-        self._skip(f"{type(error).__name__}: {str(error)[:200]}")
-        with self._lock:
+        self._spending.skip(f"{type(error).__name__}: {str(error)[:200]}")
+        with self._spending.lock:
             self._strikes += 1
             gone = self._strikes >= STRIKES
         if gone:
-            self._halt(f"{STRIKES} prefills in a row failed, the last with {type(error).__name__}: {str(error)[:200]}")
-
-    def _halt(self, why: str) -> None:
-        with self._lock:
-            self.told.stopped = self.told.stopped or why
-        self.stop.set()
-
-    def _skip(self, why: str) -> None:
-        with self._lock:
-            self.told.skipped[why] += 1
+            self._spending.halt(
+                f"{STRIKES} prefills in a row failed, the last with {type(error).__name__}: {str(error)[:200]}"
+            )
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ class Cell:
     key: str
     """In hex, as in `Logged.keys`."""
     p: float
-    """P(a request comes that no held answer could serve)."""
+    """P(a request comes within its time to live that no held answer could serve)."""
     saving_usd: float
     """Expected, before the cost."""
     usd: float
@@ -91,13 +91,12 @@ def make_plan(
 ) -> WarmPlan:
     """Plan the prefills of the window from `at` to `until`.
 
-    `p` is P(a key is asked for in the window), `fresh_until` when its held answer dies (seconds since 1970, 0 where
-    none is held), both (k,). An answer that is fetched at `at` covers its time to live, and adds what is left of the
-    window once the held one is dead.
+    `p` is P(a key is asked for within the time to live from `at`), `fresh_until` when its held answer dies (seconds
+    since 1970, 0 where none is held), both (k,). An answer that is fetched at `at` adds what is left of its time to
+    live once the held one is dead. What is held for the whole window is left to the next one's plan.
     """
-    start, length = at.timestamp(), until.timestamp() - at.timestamp()
-    covered = np.clip((fresh_until - start) / length, 0, 1)
-    uncovered = np.clip(min(ttl_seconds / length, 1.0) - covered, 0, 1)
+    left = np.clip(fresh_until - at.timestamp(), 0.0, ttl_seconds)
+    uncovered = np.where(fresh_until >= until.timestamp(), 0.0, 1 - left / ttl_seconds)
     there = np.array([request is not None for request in logged.requests], dtype=bool)
     chance = np.where(there, useful(p, uncovered), 0.0)
     budget = np.inf if settings.budget_usd is None else settings.budget_usd

@@ -50,13 +50,10 @@ class WarmSettings:
     """How many times to live ahead a keep-alive looks."""
     keepalive_seconds: Annotated[float, Gt(0)] = 240.0
     """The time to the next run of `warm`: prefixes that would die by then are due."""
-    heuristics: Annotated[tuple[str, ...], Len(1)] = ("last_window", "ewma", "lfu")
-    """Warmers that the learned one must be proven better than."""
-    learned: Literal["lightgbm"] = "lightgbm"
-    test_share: Annotated[float, Interval(gt=0, lt=1)] = 0.3
+    test_share: Annotated[float, Interval(gt=0, lt=1)] = 0.4
     """The latest part of demand, on which the tournament is judged."""
-    budgets: Annotated[tuple[float, ...], Len(1)] = (0.1, 0.2, 0.4)
-    """Prefills a request at which warmers are compared; the first that can be spent decides."""
+    budgets: Annotated[tuple[Annotated[float, Gt(0)], ...], Len(1)] = (0.1, 0.2, 0.4)
+    """Prefills a request at which warmers are compared; the first decides."""
     alpha: Annotated[float, Gt(0), Lt(0.5)] = 0.05
     """The chance that the lower bound of the learned warmer's lead errs."""
     trials: Annotated[int, Ge(1)] = 40

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import beastmode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +62,9 @@ store = Store({str(tmp_path / "store")!r})
 store.add(bundle)
 store.promote("b", at="2026", reason="test")
 with Router.follow(store.path) as router, Journal({str(tmp_path / "log")!r}) as journal:
+    before = set(sys.modules)
     decision = router.route("hi")
+    assert set(sys.modules) == before, set(sys.modules) - before
     with journal.attempt(decision):
         pass
     str(router.explain("hi"))
@@ -73,6 +77,29 @@ def test_the_public_names_are_these() -> None:
     assert set(beastmode.__all__) == PUBLIC
     assert list(beastmode.__all__) == sorted(beastmode.__all__)
     assert all(hasattr(beastmode, name) for name in beastmode.__all__)
+
+
+def test_a_router_alone_imports_no_journal_no_store_and_no_cache() -> None:
+    code = """
+import sys, json, beastmode
+named = [name in dir(beastmode) for name in beastmode.__all__]
+loaded = [name for name in sys.modules if name.startswith("beastmode.")]
+first = beastmode.Journal
+print(json.dumps([named, loaded, first is beastmode.journal.Journal, first is vars(beastmode)["Journal"]]))
+"""
+    named, loaded, same, kept = json.loads(run(code))
+    assert all(named)
+    later = {"cache", "certificate", "explanation", "follower", "journal", "store", "trial"}
+    assert {f"beastmode.{name}" for name in later}.isdisjoint(loaded)
+    assert same
+    assert kept
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        beastmode.nothing_of_this_name  # noqa: B018
+    with pytest.raises(ImportError, match="nothing_of_this_name"):
+        exec("from beastmode import nothing_of_this_name")
 
 
 def test_the_version_is_the_project_s() -> None:

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 from beastmode.cache.answer import Answer
@@ -20,6 +21,7 @@ from beastmode.cache.semantic import Semantic
 from beastmode.cache.settings import CacheSettings
 from beastmode.cache.steps import arun, run
 from beastmode.cache.streams import AsyncStream, Stream
+from beastmode.cache.tuned import opened, tuned
 from beastmode.errors import CacheError
 from beastmode.journal import Journal
 from beastmode.records import Request
@@ -68,6 +70,20 @@ class Cache:
         rng = random.Random(seed)
         self.looker = Looker(self._layers, memory, self._semantic, clock, self.settings, router, rng)
         self._filler = Filler(self.looker, Flights(), journal)
+
+    @classmethod
+    def from_bundle(
+        cls, store: str | Path, where: str | Path | None = None, *, router: Router | None = None, **known: Any
+    ) -> Self:
+        """Open the cache as the flows tuned it: times to live, sizes, eviction, and the semantic tier's threshold.
+
+        `store` is the folder that the router is loaded from, `where` what processes share: a file or a `redis://` URL.
+        With a router, and a verifier in service, answers to other questions are served too. `known` goes to the cache.
+        Raises StoreError where nothing was tuned yet, BundleError where a byte is off.
+        """
+        found = tuned(store)
+        encoder = None if router is None else router.bundle.encoder
+        return cls(opened(found, store, where, encoder), found.settings, router=router, **known)
 
     def question(self, asked: Asked, **scope: Any) -> Question:
         """Return what a request is looked up by; raises CacheError where the model is missing or the key is no data."""
@@ -140,7 +156,12 @@ class Cache:
         self._layers.invalidate(tag)
 
     def remove(self, asked: Asked, **scope: Any) -> None:
-        """Forget one answer, here and in the shared tiers; memories of other processes keep it until its time is up."""
+        """Forget one answer, in every tier and process.
+
+        Other processes forget theirs within `tag_lag_seconds` while the shared tier is up, later while it is down. One
+        whose fill is under way is held all the same: invalidate a tag where that matters. Raises CacheError where the
+        shared tier cannot be told.
+        """
         key = self.question(asked, **scope).key
         self._layers.remove(key)
         if self._semantic is not None:

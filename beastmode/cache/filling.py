@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from beastmode.cache import canary
 from beastmode.cache.answer import Answer, CachedFailure
 from beastmode.cache.entry import Entry
 from beastmode.cache.flights import Flights
@@ -37,6 +38,7 @@ class Filler:
 
     def fetching(self, ask: Ask, fill: Fill) -> Steps[Answer]:
         """Find an answer or fill the key."""
+        started = self.looker.clock.monotonic()
         arrived = yield from self.arriving(ask, fill)
         if isinstance(arrived, Answer):
             return arrived
@@ -44,7 +46,11 @@ class Filler:
             value = yield Call(lambda: fill(arrived.miss))
         except BaseException as error:
             yield from self.failing(ask, arrived, error)
-            raise
+            if ask.canary is None or not isinstance(error, Exception):
+                raise
+            # But for the canary the hit would have been served, and the model would not have been asked.
+            why = f"semantic hit, {ask.canary.age_seconds:.1f} s old; the model failed on its canary"
+            return replace(ask.canary, decision=self._note(ask, "semantic", started, why))
         return (yield from self.keeping(ask, arrived, value))
 
     def arriving(self, ask: Ask, fill: Fill) -> Steps[Answer | Lead]:
@@ -81,8 +87,9 @@ class Filler:
             _LOG.warning("cache: %s; the answer is passed on and not held", error)
         finally:
             yield from self._leave(lead.seat, entry, None)
-        if ask.canary is not None and looker.semantic is not None and not isinstance(value, Tape):
-            looker.semantic.judge(ask.canary.value, value)
+        if ask.canary is not None and ask.canary.entry is not None:
+            new = value if entry is None else canary.said(entry)
+            yield from self._judging(ask, ask.canary, canary.said(ask.canary.entry), new, lead.miss.decision)
         return Answer(entry, decision=lead.miss.decision, fresh=value)
 
     def failing(self, ask: Ask, lead: Lead, error: BaseException) -> Steps[None]:
@@ -95,6 +102,16 @@ class Filler:
                 yield Block(lambda: self.looker.refuse(refusal))
         finally:
             yield from self._leave(lead.seat, None, None if refusal is None else error)
+
+    def _judging(self, ask: Ask, hit: Answer, held: Any, new: Any, decision: Decision) -> Steps[None]:
+        """Find out whether a held answer agrees with the model's new one, and journal it."""
+        semantic = self.looker.semantic
+        # Of a stream that was too long to hold nothing is left to compare.
+        if semantic is None or isinstance(new, Tape):
+            return
+        agreed = yield Block(lambda: semantic.judge(held, new))
+        if agreed is not None and self.journal is not None:
+            canary.note(self.journal, ask.question, decision, hit, agreed)
 
     def _queueing(self, ask: Ask) -> Steps[Answer | Lead]:
         """Wait for whoever fills the key, or become the one who does."""

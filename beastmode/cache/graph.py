@@ -65,11 +65,14 @@ class Graph:
             self._forget(key)
             self._build_if_due()
 
-    def nearest(self, vector: Vector, most: int) -> list[tuple[bytes, float]]:
-        """Return at most so many keys with their cosines, the nearest first."""
+    def nearest(self, vector: Vector, most: int, floor: float = -1.0) -> list[tuple[bytes, float]]:
+        """Return at most so many keys whose cosine is at least `floor`, with their cosines, the nearest first."""
+        return [(key, cosine) for key, cosine in self._nearest(vector, most, floor) if cosine >= floor]
+
+    def _nearest(self, vector: Vector, most: int, floor: float) -> list[tuple[bytes, float]]:
         with self._lock:
             if self._flat is not None:
-                return self._flat.nearest(vector, most)
+                return self._flat.nearest(vector, most, floor)
             count = min(most, len(self._labels))
             if count == 0:
                 return []

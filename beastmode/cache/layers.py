@@ -1,5 +1,6 @@
 """The exact tiers as one: promotion, demotion, leases, and which entries their tags forbid."""
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -34,10 +35,39 @@ class Layers:
         self._counts: dict[str, int] = {}
         # tag -> (incarnation, count of its last invalidation, when that was looked up)
         self._known: dict[str, tuple[str, int, float]] = {}
+        self._recalls: int | None = None
+        """Of the shared tier, how many recalls were heeded here."""
+        self._synced = -math.inf
         renew_after_fork(self)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to ask what other processes have removed."""
+        return self._shared is not None and self._clock.monotonic() - self._synced >= self._lag
+
+    def sync(self) -> None:
+        """Forget what other processes have removed, as of `tag_lag_seconds` ago at most while the shared tier is up."""
+        if self._shared is None or not self.due:
+            return
+        self._synced = self._clock.monotonic()  # first, so that others do not ask too
+        found: tuple[int, Sequence[bytes] | None] | None = self._shared.call(
+            self._shared.tier.recalled, self._recalls, otherwise=None
+        )
+        if found is None:
+            return
+        self._recalls, keys = found
+        for guard in self.guards:
+            if guard.shared:
+                continue
+            if keys is None:
+                guard.call(guard.tier.close, otherwise=None)
+            for key in keys or ():
+                guard.call(guard.tier.remove, key, otherwise=None)
 
     def find(self, key: bytes, now: float) -> Found | None:
         """Return the freshest entry that may be served; one that only a lower tier has moves up."""
+        self.sync()
+        seen = self._recalls
         best: Found | None = None
         for depth, guard in enumerate(self.guards):
             entry: Entry | None = guard.call(guard.tier.get, key, otherwise=None)
@@ -47,6 +77,9 @@ class Layers:
                 best = Found(entry, guard.name)
                 for upper in reversed(range(depth)):
                     self._put(upper, entry)
+                    if self._recalls != seen:
+                        # Another thread has heard of a removal since the entry was read; it may be this one's.
+                        self.guards[upper].call(self.guards[upper].tier.remove, key, otherwise=None)
             if entry.fresh(now):
                 break
         return best
@@ -57,9 +90,18 @@ class Layers:
             self._put(depth, entry)
 
     def remove(self, key: bytes) -> None:
-        """Forget a key in every tier."""
+        """Forget a key in every tier and process; raises CacheError where the shared tier cannot be told."""
+        told = True
         for guard in self.guards:
-            guard.call(guard.tier.remove, key, otherwise=None)
+            if guard is self._shared:
+                told = guard.call(guard.tier.recall, key, otherwise=False) is None
+            else:
+                guard.call(guard.tier.remove, key, otherwise=None)
+        if self._shared is not None and not told:
+            raise CacheError(
+                f"cache: key {key.hex()[:12]} is removed here only: tier {self._shared.name} is down "
+                f"({self._shared.health.last_error}), and holds it when it is back: remove it then"
+            )
 
     def _put(self, depth: int, entry: Entry) -> None:
         guard = self.guards[depth]

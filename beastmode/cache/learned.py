@@ -52,8 +52,7 @@ class LearnedVerifier:
 
     def accepts(self, question: str, stored_question: str, cosine: float) -> float:
         """Return P(the answer to the stored question is right for the question), one pair at a time."""
-        row = np.array([features(question, stored_question, cosine, self.rarity)])
-        return self._probability(float(self.forest.predict(row)[0, 0]))
+        return float(self.scores(((question, stored_question, cosine),))[0])
 
     def scores(self, pairs: Sequence[tuple[str, str, float]]) -> NDArray[np.float64]:
         """Return the probabilities of pairs (question, stored question, cosine), (pairs,)."""

@@ -66,12 +66,10 @@ OPPOSITES = tuple(
     black white, winter summer, forget remember, include exclude
     """.replace("\n", " ").split(",")
 )
-OPPOSITE: frozenset[tuple[str, str]] = frozenset(
-    pair
-    for text in OPPOSITES
-    for a, b in [[SAME.get(word, word) for word in text.split()]]
-    for pair in ((a, b), (b, a))
-)
-"""Words that turn a question round, both ways."""
+PARTNERS: dict[str, set[str]] = {}
+"""The words that turn a word round, by the word that stands for it."""
+for _one, _other in [[SAME.get(word, word) for word in text.split()] for text in OPPOSITES]:
+    PARTNERS.setdefault(_one, set()).add(_other)
+    PARTNERS.setdefault(_other, set()).add(_one)
 PREFIXES = ("un", "in", "im", "il", "ir", "dis", "non", "mis", "anti", "de")
 """Beginnings that turn a word round."""

@@ -52,7 +52,9 @@ class Looker:
 
     def at_hand(self, question: Question) -> Answer | None:
         """Return what can be served without a second thought and without waiting for a disk or a socket."""
-        entry = None if self.memory is None else self.memory.get(question.key)
+        if self.memory is None or self.layers.due:
+            return None
+        entry = self.memory.get(question.key)
         if entry is None or entry.tags or entry.kind == "error":
             return None
         now = self.clock.now()

@@ -1,60 +1,29 @@
 """The first tier: entries in this process's memory, bounded by bytes."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from beastmode.cache.entry import Entry
 from beastmode.errors import CacheError
+from beastmode.eviction import DEFAULT, RULES, Eviction
 from beastmode.forks import renew_after_fork
 
 
-class Eviction(Protocol):
-    """Decides what has to go."""
-
-    def hit(self, key: bytes) -> None:
-        """Note that a key was used."""
-
-    def insert(self, key: bytes, size: int, cost: float) -> None:
-        """Note a new key, its bytes, and what it would cost to make it again."""
-
-    def evict(self) -> bytes:
-        """Choose a key, and forget it."""
-
-    def remove(self, key: bytes) -> None:
-        """Forget a key that is gone for another reason."""
-
-
-class LeastRecent:
-    """Evicts what was not used for longest."""
-
-    def __init__(self) -> None:
-        self._order: OrderedDict[bytes, None] = OrderedDict()
-
-    def hit(self, key: bytes) -> None:
-        """Move a key to the safe end."""
-        self._order.move_to_end(key)
-
-    def insert(self, key: bytes, size: int, cost: float) -> None:
-        """Put a key at the safe end."""
-        self._order[key] = None
-
-    def evict(self) -> bytes:
-        """Return the key at the other end."""
-        return self._order.popitem(last=False)[0]
-
-    def remove(self, key: bytes) -> None:
-        """Forget a key."""
-        self._order.pop(key, None)
-
-
 class Memory:
-    """At most `max_bytes` of entries; safe for threads, and a forked child keeps what it inherited."""
+    """At most `max_bytes` of entries; safe for threads, and a forked child keeps what it inherited.
+
+    `eviction` makes the rule by which a full tier lets go of entries, or is its name in `beastmode.eviction.RULES`.
+    What a rule remembers of each entry counts towards `max_bytes`.
+    """
 
     name = "memory"
 
-    def __init__(self, max_bytes: int = 64 << 20, eviction: Callable[[], Eviction] = LeastRecent) -> None:
+    def __init__(self, max_bytes: int = 64 << 20, eviction: str | Callable[[], Eviction[bytes]] = DEFAULT) -> None:
+        """Begin empty; raises CacheError on a size that holds nothing, and on a rule of no known name."""
+        if isinstance(eviction, str):
+            if eviction not in RULES:
+                raise CacheError(f"Memory: eviction = {eviction!r} is unknown; name one of {', '.join(RULES)}")
+            eviction = RULES[eviction]
         if max_bytes <= 0:
             raise CacheError(f"Memory: max_bytes = {max_bytes} must be positive; leave the tier out to do without")
         self.max_bytes = max_bytes
@@ -79,22 +48,33 @@ class Memory:
             return entry
 
     def put(self, entry: Entry) -> Sequence[Entry]:
-        """Hold an entry; one that is larger than the whole tier is not held."""
+        """Hold an entry; one that is larger than the whole tier is not held.
+
+        A new answer to a held key takes its place, and what the rule knows of the key's uses stays: an answer that dies
+        and is fetched again is as much in demand as before, and a prefill is no use.
+        """
         gone: list[Entry] = []
+        size = self._weight(entry)
         with self._lock:
-            self._drop(entry.key)
-            if entry.size > self.max_bytes:
+            held = self._entries.get(entry.key)
+            if held is not None and self.bytes - self._weight(held) + size <= self.max_bytes:
+                self.bytes += size - self._weight(held)
+                self._entries[entry.key] = entry
+                self._used.discard(entry.key)
                 return gone
-            while self.bytes + entry.size > self.max_bytes:
+            self._drop(entry.key)
+            if size > self.max_bytes:
+                return gone
+            while self.bytes + size > self.max_bytes:
                 key = self._eviction.evict()
                 evicted = self._entries.pop(key)
-                self.bytes -= evicted.size
+                self.bytes -= self._weight(evicted)
                 if key in self._used:
                     self._used.discard(key)
                     gone.append(evicted)
             self._entries[entry.key] = entry
-            self.bytes += entry.size
-            self._eviction.insert(entry.key, entry.size, entry.cost_usd or 0.0)
+            self.bytes += size
+            self._eviction.insert(entry.key, size, entry.cost_usd or 0.0)
         return gone
 
     def remove(self, key: bytes) -> None:
@@ -111,9 +91,12 @@ class Memory:
     def _drop(self, key: bytes) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self.bytes -= entry.size
+            self.bytes -= self._weight(entry)
             self._used.discard(key)
             self._eviction.remove(key)
+
+    def _weight(self, entry: Entry) -> int:
+        return entry.size + self._eviction.overhead
 
     def after_fork(self) -> None:
         """Replace a lock that another thread of the parent may have held, and what that thread left half done."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import combinations, pairwise
 from typing import NamedTuple
 
-from beastmode.cache.lexicon import JOINING, OPPOSITE, PREFIXES, SMALL
+from beastmode.cache.lexicon import JOINING, PARTNERS, PREFIXES, SMALL
 from beastmode.cache.reading import Rarity, Reading, read, stem
 
 NAMES = (
@@ -62,49 +62,51 @@ MOST_LEFT = 8
 
 
 def features(question: str, stored: str, cosine: float, rarity: Rarity) -> tuple[float, ...]:
-    """Return the features of a pair, in the order of `NAMES`; some tens of microseconds for two short questions."""
+    """Return the features of a pair, in the order of `NAMES`; some twenty microseconds for two short questions."""
     a, b = read(question), read(stored)
     common = a.bag & b.bag
     here, there = a.bag - common, b.bag - common
-    if len(a.bag) < len(a.words) or len(b.bag) < len(b.words):
+    if a.repeats or b.repeats:
         # A word that stands twice here and once there is one that only this side has.
         here |= {word for word in common if a.words.count(word) > b.words.count(word)}
         there |= {word for word in common if b.words.count(word) > a.words.count(word)}
     shared, mine, its = rarity.total(common), rarity.total(here), rarity.total(there)
     left = _left(a, b, here, there)
     apart = [*left.here, *left.there]
-    rare = [rarity(word) for word in apart]
+    rare = rarity.each(apart)
     order, turned = _order(a, b)
     exchanged = turned and _exchanged(a.words, b.words)
     numbers = _apart(a.numbers, b.numbers)
     names = _names_apart(a, b)
     negations = abs(a.negations - b.negations)
-    grams = len(a.grams & b.grams)
-    matched = shared + left.matched_rarity(rarity)
+    matched = shared + sum(rarity.each(left.matched))
     whole = max(shared + mine + its, 1e-9)
-    small = sum(word in SMALL for word in here) + sum(word in SMALL for word in there)
+    small = len(here & SMALL) + len(there & SMALL)
     # Signs of one kind stand for all: what is learned of the kinds that were seen holds for the others.
     changes = (numbers > 0) + (negations > 0) + (left.opposites > 0) + exchanged + (names > 0 and bool(apart))
-    counts = sorted((len(a.words), len(b.words)))
+    short, long = len(a.words), len(b.words)
+    if short > long:
+        short, long = long, short
+    longest = max(long, 1)
     return (
         cosine,
-        len(common) / max(len(a.bag | b.bag), 1),
+        len(common) / max(len(a.bag) + len(b.bag) - len(common), 1),
         shared / whole,
         shared / max(shared + max(mine, its), 1e-9),
         shared / max(shared + min(mine, its), 1e-9),
-        2 * grams / max(len(a.grams) + len(b.grams), 1),
+        2 * len(a.grams & b.grams) / max(len(a.grams) + len(b.grams), 1),
         matched / max(matched + sum(rare), 1e-9),
         max(rare, default=0.0),
         sum(rare),
         float(len(apart)),
         float(len(left.here)),
         float(len(left.there)),
-        counts[0] / max(counts[1], 1),
-        math.log1p(counts[1]),
-        float(set(a.asks) == set(b.asks)),
+        short / longest,
+        math.log1p(long),
+        float(a.asks == b.asks or set(a.asks) == set(b.asks)),
         float(a.asks[:1] == b.asks[:1]),
-        _alike(a.words, b.words) / max(counts[1], 1),
-        _alike(a.words[::-1], b.words[::-1]) / max(counts[1], 1),
+        _begun_alike(a.words, b.words) / longest,
+        _ended_alike(a.words, b.words) / longest,
         float(numbers),
         float(bool(a.numbers) and a.numbers == b.numbers),
         float(names),
@@ -125,66 +127,97 @@ class _Left(NamedTuple):
 
     here: list[str]
     there: list[str]
-    pairs: list[tuple[str, str]]
+    matched: list[str]
+    """The words of both sides that found one."""
     opposites: int
-
-    def matched_rarity(self, rarity: Rarity) -> float:
-        return sum(rarity(a) + rarity(b) for a, b in self.pairs)
 
 
 def _left(a: Reading, b: Reading, here: frozenset[str], there: frozenset[str]) -> _Left:
     """Match the words that only one side has: inflected, mistyped, or opposite."""
-    mine = [word for word in dict.fromkeys(a.words) if word in here][:MOST_LEFT]
-    its = [word for word in dict.fromkeys(b.words) if word in there][:MOST_LEFT]
-    opposites = sum((word, other) in OPPOSITE or _turned_round(word, other) for word in mine for other in its)
+    mine, its = _first(a, here), _first(b, there)
+    if not mine or not its:
+        return _Left([w for w in mine if w not in SMALL], [w for w in its if w not in SMALL], [], 0)
+    opposites = _opposites(mine, its)
     mine, its = [word for word in mine if word not in SMALL], [word for word in its if word not in SMALL]
-    pairs = []
-    for word in list(mine):
+    matched: list[str] = []
+    for word in [*mine]:
+        first, last = word[0], word[-1]
         for other in its:
-            if _one_word(word, other):
-                pairs.append((word, other))
+            if (first == other[0] or last == other[-1]) and _one_word(word, other):
+                matched += (word, other)
                 mine.remove(word)
                 its.remove(other)
                 break
-    return _Left(mine, its, pairs, opposites)
+    return _Left(mine, its, matched, opposites)
 
 
-def _turned_round(a: str, b: str) -> bool:
+def _first(read: Reading, among: frozenset[str]) -> list[str]:
+    """Return the first distinct words of a question that lie in a set."""
+    if not among:
+        return []
+    words = dict.fromkeys(read.words) if read.repeats else read.words
+    return [word for word in words if word in among][:MOST_LEFT]
+
+
+def _opposites(mine: Sequence[str], its: Sequence[str]) -> int:
+    """Return how many words of one side turn one of the other round: by the lexicon, by a prefix or by an ending."""
+    count = 0
+    for word in mine:
+        partners = PARTNERS.get(word)
+        if partners:
+            count += len(partners.intersection(its))
+    # What a prefix or an ending turns round ends in the same four letters, or one of both in `less`.
+    tails, others = {word[-4:] for word in mine}, {word[-4:] for word in its}
+    if not tails.isdisjoint(others) or "less" in tails or "less" in others:
+        count += sum([_turned(a, b) and b not in PARTNERS.get(a, ()) for a in mine for b in its])
+    return count
+
+
+def _turned(a: str, b: str) -> bool:
+    """Return whether a prefix or an ending turns one word into the other.
+
+    >>> _turned("useful", "useless"), _turned("possible", "impossible"), _turned("possible", "possibly")
+    (True, True, False)
+    """
     short, long = (a, b) if len(a) < len(b) else (b, a)
     if len(short) < 4:
         return False
     if long.endswith(short):
         return long.removesuffix(short) in PREFIXES
-    return (short.endswith("ful") and long == short[:-3] + "less") or (
-        short.endswith("ful") and a[:-4] == b[:-4] and long.endswith("less")
-    )
+    return short.endswith("ful") and long == short[:-3] + "less"
 
 
 def _one_word(a: str, b: str) -> bool:
-    """Return whether two words are one, inflected or mistyped; numbers never are."""
-    if a[0] != b[0] and a[-1] != b[-1]:
-        return False
-    if a.isdigit() or b.isdigit() or (a, b) in OPPOSITE or _turned_round(a, b):
+    """Return whether two words that begin or end alike are one, inflected or mistyped; numbers never are."""
+    if a.isdigit() or b.isdigit() or b in PARTNERS.get(a, ()) or _turned(a, b):
         return False
     if stem(a) == stem(b):
         return True
+    longer = max(len(a), len(b))
     if min(len(a), len(b)) < 4 or abs(len(a) - len(b)) > 2:
         return False
-    if sorted(a) == sorted(b):
-        return True
-    one, two = set(pairwise(a)), set(pairwise(b))
-    return 2 * len(one & two) / (len(one) + len(two)) > TYPO and _begin_or_end(a, b)
+    # All but about two letters must lie in what both begin or end with.
+    if _begun_alike(a, b) + _ended_alike(a, b) >= longer - 2:
+        one, two = set(pairwise(a)), set(pairwise(b))
+        if 2 * len(one & two) / (len(one) + len(two)) > TYPO:
+            return True
+    return sorted(a) == sorted(b)
 
 
-def _begin_or_end(a: str, b: str) -> bool:
-    """Return whether all but about two letters lie in what two words begin or end with alike."""
-    return _alike(a, b) + _alike(a[::-1], b[::-1]) >= max(len(a), len(b)) - 2
-
-
-def _alike(a: Sequence[str], b: Sequence[str]) -> int:
+def _begun_alike(a: Sequence[str], b: Sequence[str]) -> int:
     """Return how many first items are the same."""
     count = 0
     for one, two in zip(a, b, strict=False):
+        if one != two:
+            break
+        count += 1
+    return count
+
+
+def _ended_alike(a: Sequence[str], b: Sequence[str]) -> int:
+    """Return how many last items are the same."""
+    count = 0
+    for one, two in zip(reversed(a), reversed(b), strict=False):
         if one != two:
             break
         count += 1
@@ -209,10 +242,12 @@ def _order(a: Reading, b: Reading) -> tuple[float, bool]:
     """Return the share of pairs of common words in another order, and whether only the order differs."""
     if a.words == b.words:
         return 0.0, False
-    where = {word: i for i, word in reversed(list(enumerate(b.words)))}
-    places = [where[word] for word in dict.fromkeys(a.words) if word in where]
-    wrong = sum(one > two for one, two in combinations(places, 2))
-    share = 2 * wrong / max(len(places) * (len(places) - 1), 1)
+    theirs = {word: i for i, word in reversed([*enumerate(b.words)])}
+    places = [theirs[word] for word in (dict.fromkeys(a.words) if a.repeats else a.words) if word in theirs]
+    share = 0.0
+    if places != sorted(places):
+        wrong = sum([one > two for one, two in combinations(places, 2)])
+        share = 2 * wrong / (len(places) * (len(places) - 1))
     return share, a.bag == b.bag and sorted(a.words) == sorted(b.words)
 
 

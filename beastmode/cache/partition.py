@@ -14,6 +14,9 @@ VERSION = "beastmode cache 1"
 """The first thing that is hashed: another way to make keys never meets the keys of this one."""
 
 _NEEDS = Needs()
+_SHAPING = tuple(name for name in Needs.__slots__ if name not in ("budget_usd", "deadline_ms"))
+"""Needs that an answer has to meet. What one may cost and how long it may take is no property of the answer: a held
+one costs nothing and is there at once."""
 
 Epochs = Mapping[str, str | int]
 
@@ -64,6 +67,7 @@ class Partition:
     tools: Sequence[Mapping[str, Any]] = ()
     context: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, Any] = field(default_factory=dict)
+    """What the answer has to meet: tools, JSON, vision, length, regions; neither budget nor deadline."""
     epochs: Epochs = field(default_factory=dict)
     """The version of each source of knowledge, by its name: a new one leaves every answer from the old one behind."""
     digest: bytes = field(init=False, repr=False, compare=False)
@@ -125,9 +129,7 @@ class Question:
         rest = list(messages[len(system) :])
         if rest and rest[-1].get("role") == "user" and isinstance(rest[-1].get("content"), str):
             rest[-1] = {name: value for name, value in rest[-1].items() if name != "content"}
-        needs = {
-            name: value for name in _NEEDS.__slots__ if (value := getattr(request.needs, name)) != getattr(_NEEDS, name)
-        }
+        needs = {name: value for name in _SHAPING if (value := getattr(request.needs, name)) != getattr(_NEEDS, name)}
         partition = Partition(
             model, request.tenant, parameters or {}, system, tuple(rest), tuple(tools), request.context, needs,
             epochs or {},

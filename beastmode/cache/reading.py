@@ -4,14 +4,14 @@ import math
 import re
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beastmode.cache.lexicon import ASKING, NEGATIONS, NUMBERS, SAME, SMALL
+from beastmode.cache.lexicon import ASKING, NEGATIONS, NUMBERS, SAME
 from beastmode.lexical import window
 
 BUCKETS = 1 << 14
@@ -25,6 +25,7 @@ _SHORT = (("can't", "can not"), ("cannot", "can not"), ("won't", "will not"), ("
 _WHATS = re.compile(r"\b(what|where|who|how|when|that|there|it|he|she)'?s\b")
 _STANDING = SAME | NUMBERS
 _COMMA = re.compile(r"(?<=\d)[,.](?=\d)")
+_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,8 +35,6 @@ class Reading:
     words: tuple[str, ...]
     """In lower case, contractions written out, words that ask the same by one of them."""
     bag: frozenset[str]
-    content: tuple[str, ...]
-    """Without the small words, in order."""
     numbers: tuple[str, ...]
     names: frozenset[str]
     """Words with a capital inside a sentence, in lower case."""
@@ -43,6 +42,8 @@ class Reading:
     grams: frozenset[str]
     asks: tuple[str, ...]
     """The question words, in order."""
+    repeats: bool
+    """Whether a word stands there more than once."""
 
 
 @lru_cache(maxsize=1 << 14)
@@ -56,18 +57,19 @@ def read(text: str) -> Reading:
         for short, long in _SHORT:
             lower = lower.replace(short, long)
     raw = _WORD.findall(_COMMA.sub("", lower))[:MOST_WORDS]
-    words = tuple(_STANDING.get(word, word) for word in raw)
-    numbers = [NUMBERS.get(word, word) for word in raw if word in NUMBERS or any(map(str.isdigit, word))]
+    words = tuple([_STANDING.get(word, word) for word in raw])
+    bag = frozenset(words)
+    numbers = [NUMBERS.get(word, word) for word in raw if word in NUMBERS or _DIGIT.search(word)]
     flat = " " + " ".join(words) + " "
     return Reading(
         words=words,
-        bag=frozenset(words),
-        content=tuple(word for word in words if word not in SMALL and word not in NEGATIONS),
+        bag=bag,
         numbers=tuple(sorted(numbers)),
         names=names,
-        negations=sum(word in NEGATIONS for word in words),
+        negations=sum([word in NEGATIONS for word in words]),
         grams=frozenset(map("".join, zip(flat, flat[1:], flat[2:], strict=False))),
-        asks=tuple(word for word in raw if word in ASKING),
+        asks=tuple([word for word in raw if word in ASKING]),
+        repeats=len(bag) < len(words),
     )
 
 
@@ -75,13 +77,15 @@ def _names(text: str) -> list[str]:
     """Return words with a capital that do not begin a sentence."""
     found, begins = [], True
     for word in text.split():
-        bare = word.strip("\"'()[]{}.,;:!?*`")
-        if not begins and bare[:1].isupper() and len(bare) > 1:
-            found.append(bare.lower().removesuffix("'s"))
+        if not begins and not word.islower():
+            bare = word.strip("\"'()[]{}.,;:!?*`")
+            if bare[:1].isupper() and len(bare) > 1:
+                found.append(bare.lower().removesuffix("'s"))
         begins = word[-1] in ".?!:"
     return found
 
 
+@lru_cache(maxsize=1 << 14)
 def stem(word: str) -> str:
     """Return a word without the endings that seldom change what is asked.
 
@@ -105,28 +109,39 @@ class Rarity:
 
     table: NDArray[np.float32]
     """(BUCKETS,)"""
-    known: dict[str, float] = field(default_factory=dict)
-    """Words met before; it stops growing at BUCKETS."""
+    known: "_Known"
 
     @classmethod
     def of(cls, table: NDArray[np.float32]) -> Self:
         """Make it of a table; raises ValueError where that is no table of rarities."""
         if table.shape != (BUCKETS,) or table.dtype != np.float32 or not np.isfinite(table).all():
             raise ValueError(f"rarity: {table.dtype} of shape {table.shape}, expected finite float32 ({BUCKETS},)")
-        return cls(table)
+        return cls(table, _Known(table))
 
     def __call__(self, word: str) -> float:
         """Return the rarity of a word."""
-        found = self.known.get(word)
-        if found is None:
-            found = float(self.table[bucket(word)])
-            if len(self.known) < BUCKETS:
-                self.known[word] = found
-        return found
+        return self.known[word]
+
+    def each(self, words: Iterable[str]) -> list[float]:
+        """Return the rarity of every word."""
+        return [*map(self.known.__getitem__, words)]
 
     def total(self, words: Iterable[str]) -> float:
         """Return the sum over some words."""
-        return math.fsum(map(self, words))
+        return math.fsum(map(self.known.__getitem__, words))
+
+
+class _Known(dict[str, float]):
+    """Words met before, so that a word is hashed once; it stops growing at BUCKETS."""
+
+    def __init__(self, table: NDArray[np.float32]) -> None:
+        self._table = table
+
+    def __missing__(self, word: str) -> float:
+        found = float(self._table[bucket(word)])
+        if len(self) < BUCKETS:
+            self[word] = found
+        return found
 
 
 def bucket(word: str) -> int:

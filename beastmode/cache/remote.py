@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from beastmode.cache.entry import Damaged, Entry, Snapshot
+from beastmode.cache.tiers import RECALLS
 from beastmode.errors import CacheError
 from beastmode.forks import renew_after_fork
 
@@ -19,6 +20,16 @@ local run = string.match(redis.call('info', 'server'), 'run_id:(%x+)')
 return {run .. redis.call('hget', KEYS[1], 'incarnation'), redis.call('hmget', KEYS[1], unpack(ARGV, 2))}
 """
 _COUNT = b"count"
+# One sorted set by number, so that it is one key on a cluster too; a key that is recalled again counts as the latest.
+_RECALL = """
+local last = redis.call('zrevrange', KEYS[1], 0, 0, 'withscores')
+redis.call('zadd', KEYS[1], (tonumber(last[2]) or 0) + 1, ARGV[1])
+redis.call('zremrangebyrank', KEYS[1], 0, -1 - tonumber(ARGV[2]))
+"""
+_RECALLED = """
+local last = redis.call('zrevrange', KEYS[1], 0, 0, 'withscores')
+return {tonumber(last[2]) or 0, redis.call('zrangebyscore', KEYS[1], ARGV[1], '+inf')}
+"""
 
 
 class Redis:
@@ -55,6 +66,7 @@ class Redis:
         self._entries = prefix.encode() + b"e:"
         self._leases = prefix.encode() + b"l:"
         self._tags = prefix.encode() + b"tags"
+        self._recalls = prefix.encode() + b"recalls"
 
     def get(self, key: bytes) -> Entry | None:
         """Return the entry under a key, fresh or not, or None; what was not written here is removed."""
@@ -98,6 +110,20 @@ class Redis:
     def invalidate(self, tag: str) -> None:
         """Count an invalidation of a tag."""
         self._ask(lambda client: client.eval(_INVALIDATE, 1, self._tags, _COUNT, _field(tag)))
+
+    def recall(self, key: bytes) -> None:
+        """Forget a key, and note it for the processes that may hold a copy."""
+        self.remove(key)
+        self._ask(lambda client: client.eval(_RECALL, 1, self._recalls, key, RECALLS))
+
+    def recalled(self, since: int | None) -> tuple[int, Sequence[bytes] | None]:
+        """Return how many recalls there were so far, and the keys after `since`; None where they are not known."""
+        after = b"+inf" if since is None else b"(%d" % since
+        count, keys = self._ask(lambda client: client.eval(_RECALLED, 1, self._recalls, after))
+        # A server that lost its memory counts anew. Where the set is full, others may have been pushed out of it.
+        if since is None or count <= since:
+            return count, ()
+        return count, (keys if len(keys) < RECALLS else None)
 
     def close(self) -> None:
         """Close the connections; a later call opens them again."""

@@ -1,5 +1,7 @@
 """The third tier: an answer that was given to another question of the same meaning, in the same partition."""
 
+import logging
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -11,9 +13,11 @@ import numpy as np
 from beastmode.cache.entry import Entry
 from beastmode.cache.partition import Partition, Question
 from beastmode.cache.vectors import Flat, Index, Vector
-from beastmode.cache.verifiers import Verifier
+from beastmode.cache.verifiers import Verifier, scores
 from beastmode.errors import CacheError
 from beastmode.forks import renew_after_fork
+
+_LOG = logging.getLogger("beastmode")
 
 
 class TextEncoder(Protocol):
@@ -102,8 +106,8 @@ class Semantic:
         return len(self._known)
 
     def holds(self, partition: Partition) -> bool:
-        """Return whether any question of a partition is held."""
-        return partition.digest in self._partitions
+        """Return whether any question of a partition is held, and may be served to others."""
+        return partition.digest in self._partitions and self._verifier.threshold < math.inf
 
     def embed(self, text: str) -> Vector | None:
         """Return the unit vector of a text, or None where there is nothing to compare."""
@@ -118,17 +122,16 @@ class Semantic:
             index = self._partitions.get(partition)
             if index is None:
                 return None
-            near = [(key, cosine) for key, cosine in index.nearest(vector, self._candidates) if cosine >= self._floor]
+            near = index.nearest(vector, self._candidates, self._floor)
             held = [(key, cosine, self._known[key]) for key, cosine in near if key != question.key]
-        best: Match | None = None
-        for key, cosine, known in held:
-            # The digest is compared once more: nothing crosses a partition, whatever an index returns.
-            if known.partition != partition or not self._trusted(known, now):
-                continue
-            score = self._verifier.accepts(question.text, known.text, cosine)
-            if score >= self._verifier.threshold and (best is None or score > best.score):
-                best = Match(key, cosine, score)
-        return best
+        # The digest is compared once more: nothing crosses a partition, whatever an index returns.
+        held = [each for each in held if each[2].partition == partition and self._trusted(each[2], now)]
+        if not held:
+            return None
+        told = scores(self._verifier, [(question.text, known.text, cosine) for _, cosine, known in held])
+        best = max(range(len(held)), key=told.__getitem__)
+        key, cosine, _ = held[best]
+        return Match(key, cosine, told[best]) if told[best] >= self._verifier.threshold else None
 
     def add(self, question: Question, entry: Entry, vector: Vector | None = None) -> None:
         """Hold a question whose answer is held; the oldest goes where there are too many."""
@@ -168,9 +171,13 @@ class Semantic:
         with self._lock:
             self._forget(key)
 
-    def judge(self, cached: Any, new: Any) -> bool:
-        """Count what a canary found, and return whether the answers agree."""
-        agreed = bool(self.agree(cached, new))
+    def judge(self, cached: Any, new: Any) -> bool | None:
+        """Count what a canary found, and return whether the answers agree; None where `agree` itself failed."""
+        try:
+            agreed = bool(self.agree(cached, new))
+        except Exception as error:
+            _LOG.warning("cache: agree() failed on a canary (%s: %s); it is not counted", type(error).__name__, error)
+            return None
         with self._lock:
             self.canary.asked += 1
             self.canary.agreed += agreed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from beastmode.cache.database import Database
 from beastmode.cache.entry import Entry, Snapshot
-from beastmode.cache.tiers import Unavailable
+from beastmode.cache.tiers import RECALLS, Unavailable
 from beastmode.errors import CacheError
 
 _TABLES = """
@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, used INTEGER NOT NULL,
 CREATE INDEX IF NOT EXISTS by_use ON entries (used);
 CREATE TABLE IF NOT EXISTS leases (key BLOB PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tags (tag TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS recalls (count INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS life (one INTEGER PRIMARY KEY CHECK (one = 1), incarnation TEXT, count INTEGER);
 """
 _NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM entries)"
@@ -98,6 +99,33 @@ class Sqlite:
 
         self.database.run(count)
 
+    def recall(self, key: bytes) -> None:
+        """Forget a key, and note it for the processes that may hold a copy."""
+
+        def note(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("DELETE FROM entries WHERE key = ?", (key,))
+            last = connection.execute("INSERT INTO recalls (key) VALUES (?)", (key,)).lastrowid
+            connection.execute("DELETE FROM recalls WHERE count <= ?", ((last or 0) - RECALLS,))
+            connection.execute("COMMIT")
+
+        self.database.run(note)
+
+    def recalled(self, since: int | None) -> tuple[int, Sequence[bytes] | None]:
+        """Return how many recalls there were so far, and the keys after `since`; None where they are not known."""
+
+        def look(connection: sqlite3.Connection) -> tuple[int, Sequence[bytes] | None]:
+            found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'recalls'").fetchone()
+            count = found[0] if found else 0
+            # A file that took the place of a damaged one counts anew.
+            if since is None or count <= since:
+                return count, ()
+            if count - since > RECALLS:
+                return count, None
+            return count, [row[0] for row in connection.execute("SELECT key FROM recalls WHERE count > ?", (since,))]
+
+        return self.database.run(look)
+
     def close(self) -> None:
         """Close the file; a later call opens it again."""
         self.database.close()
@@ -126,7 +154,7 @@ class Sqlite:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    if connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'life'").fetchone()[0] == 0:
+    if connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'recalls'").fetchone()[0] == 0:
         connection.executescript(_TABLES)
     # A life of its own for each file: counts of invalidations in the one before it mean nothing here.
     connection.execute("INSERT OR IGNORE INTO life VALUES (1, ?, 0)", (secrets.token_hex(8),))

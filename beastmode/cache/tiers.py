@@ -5,6 +5,9 @@ from typing import Protocol
 
 from beastmode.cache.entry import Entry, Snapshot
 
+RECALLS = 10_000
+"""The latest recalls that a shared tier remembers; who has missed more forgets everything it holds."""
+
 
 class Unavailable(Exception):
     """A tier that cannot serve just now: the cache goes on without it."""
@@ -45,3 +48,12 @@ class Shared(Tier, Protocol):
 
     def invalidate(self, tag: str) -> None:
         """Count an invalidation of a tag."""
+
+    def recall(self, key: bytes) -> None:
+        """Forget a key, and note it for the processes that may hold a copy."""
+
+    def recalled(self, since: int | None) -> tuple[int, Sequence[bytes] | None]:
+        """Return how many recalls there were so far, and the keys of those after `since`: none where it is None.
+
+        None in their place where they are no longer known: then any key may be among them.
+        """

@@ -1,16 +1,6 @@
-"""Ways to let go of entries: each is given the past of a cache, and gives a rule for its future."""
+"""Ways to let go of entries: the rules of serving, the learned one with its teacher, and the vote of all."""
 
-from collections.abc import Callable
+from beastmode.eviction import FIXED
+from models.evictors.rules import Evictor, adaptive, next_use, plain
 
-from models.evictors import next_use, rules
-from models.evictors.rules import Prepared
-from models.evictors.settings import EvictorSettings, Past
-
-EVICTORS: dict[str, Callable[[Past, EvictorSettings, int], Prepared]] = {
-    "lru": rules.lru,
-    "ghost_lfu": rules.ghost_lfu,
-    "s3_fifo": rules.s3_fifo,
-    "sieve": rules.sieve,
-    "gdsf": rules.gdsf,
-    "next_use": next_use.train,
-}
+EVICTORS: dict[str, Evictor] = {**{name: plain(name) for name in FIXED}, "next_use": next_use, "adaptive": adaptive}

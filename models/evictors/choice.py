@@ -1,35 +1,19 @@
-"""The evictor for a cache: each is replayed on the past, and the one with the most hits is chosen."""
+"""Evictors compared: each replays the past, and is judged on what came later from the same contents."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from beastmode.eviction import hand_over
 from models.evictors import EVICTORS
-from models.evictors.replay import Replayed, hand_over, replay
+from models.evictors.replay import Replayed, replay
 from models.evictors.settings import EvictorSettings, Past
 
-Ints = NDArray[np.int64]
+CHOSEN = "adaptive"
+"""What serves. No choice by the past holds where traffic changes: this one goes on choosing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The chosen evictor, and what each would have earned."""
-
-    name: str
-    hit_rates: Mapping[str, float]
-    """On the second half of the past, after the first."""
-
-
-def choose(past: Past, settings: EvictorSettings, seed: int, names: Sequence[str] = tuple(EVICTORS)) -> Choice:
-    """Replay each evictor on the later half of the past, trained on and warm from the earlier; the first of equals."""
-    half = len(past.key) // 2
-    rates = {
-        name: played.hit_rate
-        for name, played in compare(past, half, settings, seed, names).items()
-    }  # fmt: skip
-    return Choice(max(rates, key=lambda name: rates[name]), rates)
+def past_rates(past: Past, settings: EvictorSettings, seed: int) -> dict[str, float]:
+    """Return each evictor's hit rate on the later half of the past, after the earlier one."""
+    return {name: each.hit_rate for name, each in compare(past, len(past.key) // 2, settings, seed).items()}
 
 
 def compare(
@@ -37,17 +21,16 @@ def compare(
 ) -> dict[str, Replayed]:
     """Return what each evictor earns after `split` requests, all from the contents that least recently used has there.
 
-    Each has replayed the requests before, and keeps what it remembers of them.
+    Each has replayed the requests before, and keeps what it remembers of them; learners go on learning.
     """
-    before = Past(past.key[:split], past.keys, past.capacity)
-    warm = replay(before.key, EVICTORS["lru"](before, settings, seed).make(), past.capacity)
+    before, after = past.key[:split], past.key[split:]
+    warm = replay(before, EVICTORS["lru"](past.capacity, settings, seed).rule, past.capacity).held
     told = {}
     for name in names:
-        prepared = EVICTORS[name](before, settings, seed)
-        rule = prepared.make()
-        has = replay(before.key, rule, past.capacity).held
-        hand_over(rule, has, warm.held)
-        told[name] = replay(
-            past.key[split:], rule, past.capacity, warm.held, watch=prepared.watch, every=prepared.every
-        )  # fmt: skip
+        prepared = EVICTORS[name](past.capacity, settings, seed)
+        has = replay(before, prepared.rule, past.capacity, watch=prepared.learner).held
+        if prepared.learner is not None:
+            prepared.learner.teach()
+        hand_over(prepared.rule, has, warm)
+        told[name] = replay(after, prepared.rule, past.capacity, warm, prepared.learner)
     return told

@@ -1,4 +1,4 @@
-"""A learned evictor: LightGBM predicts each key's next use in the background, and the rule evicts by its list."""
+"""The learned evictor: LightGBM predicts how far away each key's next use is, and learns anew as time passes."""
 
 from typing import Any
 
@@ -6,10 +6,9 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from beastmode.eviction import Ranked
-from features.demand import Demand, Window, windows
-from features.demand_tally import Tally
-from models.evictors.rules import Prepared
+from beastmode.eviction import NextUse
+from beastmode.eviction.uses import Uses
+from beastmode.forest import Forest
 from models.evictors.settings import EvictorSettings, Past
 
 Floats = NDArray[np.float64]
@@ -19,84 +18,83 @@ FEWEST = 200
 """Examples below which nothing is learned: the rule is then least recently used."""
 
 
-def train(past: Past, settings: EvictorSettings, seed: int) -> Prepared:
+def train(past: Past, settings: EvictorSettings, seed: int) -> str | None:
     """Learn the logarithm of the distance to the next use, in requests (as LRB does, Song et al. 2020, section 3).
 
-    Time is counted in requests, so that a trace without a clock will do. None counts as farther than
-    `settings.farthest` capacities, or a quarter of the past.
+    None counts as farther than `settings.farthest` capacities, or a quarter of the past. Returns LightGBM's text, or
+    None where there is too little to learn from.
     """
-    every = settings.every(past.capacity)
-    seen, far = _examples(past, settings, every, seed)
+    seen, far = _examples(past, settings, seed)
     if len(far) < FEWEST:
-        return Prepared(Ranked)
+        return None
     known = {
         "objective": "regression", "num_leaves": settings.leaves, "learning_rate": settings.rate, "lambda_l2": 1.0,
         "min_data_in_leaf": 50, "feature_fraction": 0.7, "bagging_fraction": 0.8, "bagging_freq": 1, "seed": seed,
         "num_threads": 1, "deterministic": True, "verbose": -1,
     }  # fmt: skip
-    booster = lgb.train(known, lgb.Dataset(seen, far), settings.rounds)
-    return Prepared(Ranked, Background(booster, past, every), every)
+    return str(lgb.train(known, lgb.Dataset(seen, far), settings.rounds).model_to_string())
 
 
-class Background:
-    """Follows demand from the end of the past, and gives the rule a new list whenever it is called."""
+class Learner:
+    """Follows a cache's requests, and teaches its rule anew whenever there is half as much again to learn from."""
 
-    def __init__(self, booster: lgb.Booster, past: Past, every: int) -> None:
-        self._booster = booster
-        self._tally = Tally(np.zeros(past.keys, dtype=np.int64), float(every), clock=False)
-        self._clock = 0
-        for start in range(0, len(past.key) - every + 1, every):
-            self._count(past.key[start : start + every])
+    def __init__(self, rule: NextUse[Any], capacity: int, settings: EvictorSettings, seed: int) -> None:
+        self._rule = rule
+        self._capacity = capacity
+        self._settings = settings
+        self._seed = seed
+        self._keys: list[Ints] = []
+        self._count = 0
+        self._due = 4.0 * capacity
 
-    def __call__(self, rule: Any, keys: Ints) -> None:
-        """Count the keys that were asked for, and rank what is held."""
-        if len(keys):
-            self._count(keys)
-        rule.load(self.ranked(np.array(rule.held(), dtype=np.int64)).tolist())
+    def __call__(self, keys: Ints) -> None:
+        """Take the requests since the last call."""
+        self._keys.append(keys)
+        self._count += len(keys)
+        if self._count >= self._due:
+            self.teach()
 
-    def ranked(self, held: Ints) -> Ints:
-        """Return the held keys that were ever counted, the farthest next use first."""
-        known = held[self._tally.total[held] > 0]
-        if not len(known):
-            return known
-        far = self._booster.predict(self._tally.features(known), num_threads=1)
-        return known[np.argsort(-np.asarray(far), kind="stable")]
-
-    def _count(self, keys: Ints) -> None:
-        at = self._clock + np.arange(len(keys), dtype=np.float64)
-        tally = self._tally
-        demand = Demand(keys, at, np.zeros(len(tally.total), dtype=np.int64), np.ones(len(tally.total)))
-        tally.add(demand, Window(float(self._clock), 0, len(keys)))
-        self._clock += len(keys)
+    def teach(self) -> None:
+        """Learn from all requests so far."""
+        self._due = self._settings.growth * self._count
+        if not self._keys:
+            return
+        text = train(Past(np.concatenate(self._keys), self._capacity), self._settings, self._seed)
+        if text is not None:
+            self._rule.learn(Forest.parse(text))
 
 
-def _examples(past: Past, settings: EvictorSettings, every: int, seed: int) -> tuple[NDArray[np.float32], Floats]:
-    """Return what was seen of keys at the end of windows, (rows, features), and the log distance to their next use."""
-    demand = Demand(
-        past.key, np.arange(len(past.key), dtype=np.float64), np.zeros(past.keys, np.int64), np.ones(past.keys)
-    )
+def _examples(past: Past, settings: EvictorSettings, seed: int) -> tuple[NDArray[np.float32], Floats]:
+    """Return what was known of keys at moments of the past, (rows, columns), and the log distance to their next use."""
     rng = np.random.default_rng(seed)
     n = len(past.key)
     # Requests by key and then time in one number, so that a next use is one binary search.
     uses = np.sort(past.key * (n + 1) + np.arange(n))
-    tally = Tally(demand.tenant, float(every), clock=False)
-    most = int(settings.wide * past.capacity)
+    known = Uses(float(past.capacity))
     # With no moment nearer to the end than what counts as far, every label is known. Labels that the end cuts short
-    # would be far ones just where ages and totals are highest, and trees would learn that.
+    # would be far ones just where ages and totals are highest, and trees would learn that. A young log tells little.
     farthest = min(settings.farthest * past.capacity, n / 4)
-    seen, far = [], []
-    for window in windows(demand, float(every)):
-        tally.add(demand, window)
-        if window.end < n / 5 or window.end > n - farthest:  # a young tally tells little
-            continue
-        keys = tally.latest(most)
-        if len(keys) > settings.rows:
-            keys = rng.choice(keys, settings.rows, replace=False)
-        place = np.searchsorted(uses, keys * (n + 1) + window.end)
-        following = uses[np.minimum(place, n - 1)]
-        comes = (place < n) & (following // (n + 1) == keys)
-        distance = np.where(comes, following % (n + 1) - window.end, n)
-        seen.append(tally.features(keys))
+    moments = np.unique(np.linspace(n / 5, n - farthest, settings.moments).astype(np.int64))
+    order: list[int] = []  # the key at each place
+    there: set[int] = set()
+    seen, far, begin = [], [], 0
+    for moment in moments.tolist():
+        block = past.key[begin:moment].tolist()
+        known.add(block)
+        begin = moment
+        for key in block:
+            if key not in there:
+                there.add(key)
+                order.append(key)
+        place = known.latest(int(settings.wide * past.capacity))
+        if len(place) > settings.rows:
+            place = rng.choice(place, settings.rows, replace=False)
+        keys = np.array(order, dtype=np.int64)[place]
+        found = np.searchsorted(uses, keys * (n + 1) + moment)
+        following = uses[np.minimum(found, n - 1)]
+        comes = (found < n) & (following // (n + 1) == keys)
+        distance = np.where(comes, following % (n + 1) - moment, n)
+        seen.append(known.features(place))
         far.append(np.log1p(np.minimum(distance, farthest)))
     if not seen:
         return np.zeros((0, 0), dtype=np.float32), np.zeros(0)

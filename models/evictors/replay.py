@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-Watch = Callable[[Any, Ints], None]
-"""Called with the rule and the keys since the last call; a background learner gives its rule a new list there."""
+Watch = Callable[[Ints], None]
+"""Called with the keys since the last call; a learner in the background teaches its rule there."""
+BLOCK = 256
+"""Requests between two such calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,48 +31,33 @@ class Replayed:
         return self.hits / max(self.requests, 1)
 
 
-def replay(
-    keys: Ints, rule: Any, capacity: int, held: Iterable[int] = (), *, watch: Watch | None = None, every: int = 0
-) -> Replayed:
-    """Ask a cache of `capacity` entries for every key, (n,); `rule` is a `beastmode.cache.memory.Eviction`.
+def replay(keys: Ints, rule: Any, capacity: int, held: Iterable[int] = (), watch: Watch | None = None) -> Replayed:
+    """Ask a cache of `capacity` entries for every key, (n,); `rule` is a `beastmode.eviction.Eviction`.
 
-    `held` are the keys that are there and that the rule knows. `watch` is called at once, and then after
-    every `every` requests.
+    `held` are the keys that are there and that the rule knows.
     """
-    if capacity < 1 or (watch is not None and every < 1):
-        raise ValueError(f"replay: capacity = {capacity} and every = {every} must be at least 1")
+    if capacity < 1:
+        raise ValueError(f"replay: capacity = {capacity} must be at least 1")
     there = dict.fromkeys(held)
     hits = 0
     hit, insert, evict = rule.hit, rule.insert, rule.evict
-    for number, key in enumerate(keys.tolist()):
-        if watch is not None and number % every == 0:
-            watch(rule, keys[max(number - every, 0) : number])
-        if key in there:
-            hits += 1
-            hit(key)
-            # The dictionary is in order of last use, which `hand_over` needs.
-            del there[key]
+    for start in range(0, len(keys), BLOCK):
+        block = keys[start : start + BLOCK]
+        for key in block.tolist():
+            if key in there:
+                hits += 1
+                hit(key)
+                # The dictionary is in order of last use, which `hand_over` needs.
+                del there[key]
+                there[key] = None
+                continue
+            if len(there) >= capacity:
+                del there[evict()]
             there[key] = None
-            continue
-        if len(there) >= capacity:
-            del there[evict()]
-        there[key] = None
-        insert(key, 1, 1.0)
+            insert(key, 1, 1.0)
+        if watch is not None:
+            watch(block)
     return Replayed(hits, len(keys), list(there))
-
-
-def hand_over(rule: Any, has: Iterable[int], held: Iterable[int]) -> None:
-    """Make a rule that holds `has` hold `held` instead, so that rules are compared from the same contents.
-
-    What it remembers of keys that are not there (ghosts, counts) stays.
-    """
-    held = list(held)
-    wanted, there = set(held), set(has)
-    for key in there - wanted:
-        rule.remove(key)
-    for key in held:
-        if key not in there:
-            rule.insert(key, 1, 1.0)
 
 
 def next_use(keys: Ints) -> Ints:

@@ -1,47 +1,45 @@
-"""The rules that need no training, and what every evictor gives."""
+"""The rules of serving as evictors, and what every evictor gives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from beastmode.cache.memory import LeastRecent
-from beastmode.eviction import Gdsf, GhostLfu, S3Fifo, Sieve
-from models.evictors.replay import Watch
-from models.evictors.settings import EvictorSettings, Past
+from beastmode.eviction import FIXED, Adaptive, NextUse
+from models.evictors.next_use import Learner
+from models.evictors.settings import EvictorSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A rule to be, and who feeds it."""
+    """A rule that knows nothing yet, and who teaches it."""
 
-    make: Callable[[], Any]
-    """Makes the rule, a `beastmode.cache.memory.Eviction`, that knows nothing yet."""
-    watch: Watch | None = None
-    """A background learner, see `replay`."""
-    every: int = 0
-    """Requests between two calls of it."""
+    rule: Any
+    """A `beastmode.eviction.Eviction`."""
+    learner: Learner | None = None
+    """To be called with the requests, see `replay`."""
 
 
-def lru(past: Past, settings: EvictorSettings, seed: int) -> Prepared:
-    """Least recently used."""
-    return Prepared(LeastRecent)
+Evictor = Callable[[int, EvictorSettings, int], Prepared]
+"""Of a capacity, settings and a seed."""
 
 
-def ghost_lfu(past: Past, settings: EvictorSettings, seed: int) -> Prepared:
-    """Least frequently used, with counts that outlive their entries."""
-    return Prepared(GhostLfu)
+def plain(name: str) -> Evictor:
+    """Return the evictor of a rule that needs no training, by its name in serving."""
+
+    def make(capacity: int, settings: EvictorSettings, seed: int) -> Prepared:
+        return Prepared(FIXED[name]())
+
+    return make
 
 
-def s3_fifo(past: Past, settings: EvictorSettings, seed: int) -> Prepared:
-    """Three queues."""
-    return Prepared(S3Fifo)
+def next_use(capacity: int, settings: EvictorSettings, seed: int) -> Prepared:
+    """Make the learned rule alone."""
+    rule: NextUse[int] = NextUse(pace=capacity)
+    return Prepared(rule, Learner(rule, capacity, settings, seed))
 
 
-def sieve(past: Past, settings: EvictorSettings, seed: int) -> Prepared:
-    """A queue and a hand."""
-    return Prepared(Sieve)
-
-
-def gdsf(past: Past, settings: EvictorSettings, seed: int) -> Prepared:
-    """Greedy-dual by uses, cost and size."""
-    return Prepared(Gdsf)
+def adaptive(capacity: int, settings: EvictorSettings, seed: int) -> Prepared:
+    """Make the vote of all rules, the learned one among them."""
+    learned = next_use(capacity, settings, seed)
+    rules = {**{name: make() for name, make in FIXED.items()}, "next_use": learned.rule}
+    return Prepared(Adaptive(rules), learned.learner)

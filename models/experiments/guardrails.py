@@ -93,14 +93,19 @@ def _rate(
 
 
 def _slow(rows: Rows, dealing: Dealing, timed: Flags, settings: Settings, levels: Sequence[float]) -> Shown:
-    """Return p95 of both arms; each arm's bound errs with half of a level."""
+    """Return p95 of both arms; each arm's bound errs with half of a level.
+
+    The champion's rows weigh the odds of the challenger's arm at their moment, so that both speak of the traffic that
+    the challenger served: a ramp does not compare quiet days with busy ones.
+    """
     bounds = {}
+    weight = np.where(rows.arm == CHALLENGER, 1.0, 1 / rows.arm_probability - 1)
     for arm in (CHAMPION, CHALLENGER):
         inside = timed & (rows.arm == arm)
         values = rows.latency_ms[inside]
         looks = np.cumsum(inside)[dealing.looks - 1]
         spread = _design_effect(values, rows.unit[inside])
-        bounds[arm] = quantiles.always(values, SLOW, levels, looks, spread)
+        bounds[arm] = quantiles.always(values, SLOW, levels, looks, spread, weight[inside])
     champion, _, highest = bounds[CHAMPION]
     challenger, lowest, _ = bounds[CHALLENGER]
     # Both bounds belong to one level, so Holm compares their ratio with a limit that is the same at all levels.

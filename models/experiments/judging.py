@@ -36,6 +36,8 @@ class Interval:
     def sentence(self) -> str:
         """The last look in words."""
         b = self.bounds
+        if not np.isfinite(b.low[-1]):
+            return f"{self.metric} {b.value[-1]:+.4g}, of too few units for an interval"
         return f"{self.metric} {b.value[-1]:+.4g} [{b.low[-1]:+.4g}, {b.high[-1]:+.4g}]"
 
     def better(self) -> Flags:

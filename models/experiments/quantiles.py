@@ -33,16 +33,24 @@ def once(values: Floats, q: float, alpha: float) -> tuple[float, float, float]:
 
 
 def always(
-    values: Floats, q: float, alphas: Sequence[float], looks: Indices, spread: float = 1.0
+    values: Floats,
+    q: float,
+    alphas: Sequence[float],
+    looks: Indices,
+    spread: float = 1.0,
+    weights: Floats | None = None,
 ) -> tuple[Floats, Floats, Floats]:
     """Return the quantile (looks,) and its always-valid bounds, each (alphas, looks), after so many values.
 
     A count of values under the true quantile is possible while its beta-binomial e-value against `q` is under 1 / alpha
     (the idea of Howard and Ramdas 2022, "Sequential estimation of quantiles", with Robbins' mixture). `spread` is by
-    how much the count varies more than independent values would let it: the design effect of clusters.
+    how much the count varies more than independent values would let it: the design effect of clusters. `weights` (n,)
+    of the values count as Kish's effective number does (1965): (sum of weights)^2 / sum of their squares.
     """
     for alpha in alphas:
         _checked(q, alpha)
+    if weights is not None and np.ptp(weights[: looks.max(initial=0)]) > 0:
+        return _weighted(values, q, alphas, looks, spread, weights)
     shares = [_ranks(looks / spread, q, alpha) for alpha in alphas]
     middle = np.full(len(looks), np.nan)
     low, high = np.full((len(alphas), len(looks)), -np.inf), np.full((len(alphas), len(looks)), np.inf)
@@ -56,6 +64,28 @@ def always(
         middle[at] = ranked[centre - 1]
         low[:, at] = [ranked[rank - 1] if rank >= 1 else -np.inf for rank in unders]
         high[:, at] = [ranked[rank - 1] if rank <= n else np.inf for rank in overs]
+    return middle, low, high
+
+
+def _weighted(
+    values: Floats, q: float, alphas: Sequence[float], looks: Indices, spread: float, weights: Floats
+) -> tuple[Floats, Floats, Floats]:
+    total, squares = (np.concatenate([[0.0], np.cumsum(each)])[looks] for each in (weights, weights**2))
+    with np.errstate(invalid="ignore"):
+        effective = np.nan_to_num(total**2 / squares)
+    shares = [_ranks(effective / spread, q, alpha) for alpha in alphas]
+    middle = np.full(len(looks), np.nan)
+    low, high = np.full((len(alphas), len(looks)), -np.inf), np.full((len(alphas), len(looks)), np.inf)
+    order = np.argsort(values[: looks.max(initial=0)], kind="stable")
+    for at, n in enumerate(looks.tolist()):
+        if not n:
+            continue
+        ranked = order[order < n]
+        under = np.cumsum(weights[ranked]) / total[at]
+        outer = np.concatenate([[-np.inf], values[ranked], [np.inf]])
+        middle[at] = values[ranked[min(int(np.searchsorted(under, q)), n - 1)]]
+        low[:, at] = outer[[np.searchsorted(under, lowest[at], side="right") for lowest, _ in shares]]
+        high[:, at] = outer[[np.searchsorted(under, highest[at], side="right") + 1 for _, highest in shares]]
     return middle, low, high
 
 

@@ -7,5 +7,5 @@ from models.warmers.warmer import Warmer
 
 
 def train(demand: Demand, settings: WarmerSettings, seed: int) -> Warmer:
-    """Choose the half-life by replay, and learn what its scores stand for."""
-    return fit(demand, "ewma", best_half_life(demand, settings, seed), settings)
+    """Choose the half-life by how well it foretold, and learn what its scores stand for."""
+    return fit(demand, "ewma", best_half_life(demand, settings), settings)

@@ -16,8 +16,8 @@ from models.warmers.warmer import Warmer, calibrated
 
 WEIGHTS = (0.5, 1.0)
 """By how much of its correction, if by any: the one that is proven better on the later part of the past."""
-FEWEST = 200
-"""Examples of a visit below which nothing is learned."""
+FEWEST = 100
+"""Visits of keys that were due below which nothing is learned."""
 
 
 def train(demand: Demand, settings: WarmerSettings, seed: int) -> Warmer:
@@ -30,7 +30,7 @@ def train(demand: Demand, settings: WarmerSettings, seed: int) -> Warmer:
         module.__name__.split(".")[-1]: module.train(demand, settings, seed) for module in (ewma, last_window, lfu)
     }
     split = middle(demand, settings.later_share)
-    base = replace(best_heuristic(demand, settings, rivals, seed), name="lightgbm")
+    base = replace(best_heuristic(demand, settings, rivals), name="lightgbm")
     known = moments(demand, base, settings, features=True)
     earlier = [one for one in known if one.start + settings.window_seconds <= split]
     tried = _corrected(base, earlier, settings, seed)

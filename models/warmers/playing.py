@@ -6,9 +6,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm, t
 
 from features.demand import Demand, Window, windows
 from features.demand_tally import Tally
+from models.warmers.held import Held
 from models.warmers.settings import WarmerSettings
 
 Floats = NDArray[np.float64]
@@ -84,6 +86,7 @@ def play(
     for window in windows(demand, settings.window_seconds):
         counted = begin <= window.begin and window.end <= end and window.start >= start
         for cache in caches.values():
+            cache.begin(window)
             if counted:
                 cache.warm(tally, window, expected)
             cache.serve(window, counted=counted)
@@ -94,42 +97,39 @@ def play(
 
 class _Cache:
     def __init__(self, demand: Demand, settings: WarmerSettings, contestant: Contestant) -> None:
-        self.demand, self.settings, self.contestant = demand, settings, contestant
-        self.dies = np.full(demand.keys, -np.inf)
+        self.demand, self.contestant = demand, contestant
+        self.held = Held(demand, settings)
         self.ahead = np.zeros(demand.keys, dtype=bool)
         self.rows: list[tuple[int, int, int]] = []
         self.useful = 0
         self.misses_usd = self.prefills_usd = 0.0
         self.requests = self.spent = self.now_spent = 0
 
+    def begin(self, window: Window) -> None:
+        if self.held.begin(window):
+            self.ahead[:] = False
+
     def warm(self, tally: Tally, window: Window, expected: int) -> None:
         """Fetch ahead what the budget allows, the highest scores first."""
-        settings, warmer = self.settings, self.contestant.warmer
-        self._flush(window)
+        warmer = self.contestant.warmer
         allowed = int(self.contestant.budget * (self.requests + expected) - self.spent + 1e-9)
         self.now_spent = 0
         if warmer is None or allowed <= 0:
             return
-        keys = tally.seen
-        keys = keys[self.dies[keys] < window.start + settings.window_seconds]
+        keys = self.held.due(tally, window)
         score = warmer.score(tally, keys)
         keys, score = keys[score > -np.inf], score[score > -np.inf]
         chosen = keys if len(keys) <= allowed else keys[np.argsort(-score, kind="stable")[:allowed]]
-        self.dies[chosen] = np.maximum(self.dies[chosen], window.start) + settings.ttl_seconds
+        self.held.fetch(chosen, window)
         self.ahead[chosen] = True
         self.now_spent = len(chosen)
         self.spent += len(chosen)
         self.prefills_usd += float(self.demand.miss_usd[chosen].sum())
 
     def serve(self, window: Window, *, counted: bool) -> None:
-        """Answer the window's requests: a key misses at most once in it, for an answer outlives a window."""
-        if not counted:
-            self._flush(window)
-        key, at = self.demand.key[window.begin : window.end], self.demand.at[window.begin : window.end]
-        late = np.flatnonzero(at >= self.dies[key])
-        missed, first = np.unique(key[late], return_index=True)
-        self.dies[missed] = at[late[first]] + self.settings.ttl_seconds
+        missed = self.held.serve(window)
         if counted:
+            key = self.demand.key[window.begin : window.end]
             asked = np.unique(key)
             self.useful += int(np.setdiff1d(asked[self.ahead[asked]], missed).size)
             self.ahead[asked] = False
@@ -140,12 +140,6 @@ class _Cache:
     def told(self) -> Played:
         rows = np.array(self.rows, dtype=np.int64).reshape(-1, 3)
         return Played(rows[:, 0], rows[:, 1], rows[:, 2], self.useful, self.misses_usd, self.prefills_usd)
-
-    def _flush(self, window: Window) -> None:
-        every = self.settings.flush_seconds
-        if every is not None and window.start % every == 0:
-            self.dies[:] = -np.inf
-            self.ahead[:] = False
 
 
 class Oracle:
@@ -203,8 +197,8 @@ def proven(
 ) -> Scoring:
     """Return the rival that leads the usual warmer most over all budgets, if its lower bound is above zero.
 
-    Else the usual one.
-    A choice by the highest hit rate alone changes with every new day of a short log, and loses by it.
+    Else the usual one, and also where the rival has fewer hits at any single budget: what wins much at one must not
+    lose at another. A choice by the highest hit rate alone changes with every new day of a short log, and loses by it.
     """
     everyone = [usual, *rivals]
     contestants = {
@@ -216,27 +210,39 @@ def proven(
     series = [pooled([played[f"{place} {budget}"] for budget in settings.budgets]) for place in range(len(everyone))]
     # Bonferroni's share of the error for each rival: one of several leads by luck more often than one alone.
     leads = [lead(one, series[0], settings.alpha / max(len(rivals), 1), seed) for one in series]
-    best = max(range(len(everyone)), key=lambda place: (leads[place][1] > 0, leads[place][0]))
-    return everyone[best] if leads[best][1] > 0 else usual
+    hits = [
+        [int(played[f"{place} {budget}"].hits.sum()) for budget in settings.budgets] for place in range(len(everyone))
+    ]
+    able = [
+        place for place in range(1, len(everyone))
+        if leads[place][1] > 0 and all(mine >= his for mine, his in zip(hits[place], hits[0], strict=True))
+    ]  # fmt: skip
+    return everyone[max(able, key=lambda place: leads[place][0])] if able else usual
 
 
 def lead(ours: Played, theirs: Played, alpha: float, seed: int, resamples: int = 2000) -> tuple[float, float, float]:
     """Return the difference in hits a request with its one-sided bounds, each of which errs with `alpha`.
 
     Paired, by a bootstrap over blocks of consecutive windows (Künsch 1989), for what is asked in one is asked in the
-    next; the block is twice the cube root of the number of windows.
+    next; the block is twice the cube root of the number of windows. Few blocks vary less in the bootstrap than they do:
+    the percentiles are expanded to those of Student's t (Hesterberg 2015), and of under three windows nothing is known.
     """
     difference, requests = (ours.hits - theirs.hits).astype(np.float64), ours.requests
     w = len(difference)
-    if not w or not requests.sum():
+    if not requests.sum():
         return 0.0, 0.0, 0.0
+    mean = float(difference.sum() / requests.sum())
+    if w < 3:
+        return mean, -1.0, 1.0
     length = max(1, min(round(2 * w ** (1 / 3)), w // 4))
+    blocks = w / length
+    alpha = float(norm.cdf(-np.sqrt(blocks / (blocks - 1)) * t.ppf(1 - alpha, blocks - 1)))
     rng = np.random.default_rng(seed)
     starts = rng.integers(0, w, (resamples, -(-w // length)))
     drawn = ((starts[:, :, None] + np.arange(length)) % w).reshape(resamples, -1)[:, :w]
     means = difference[drawn].sum(axis=1) / np.maximum(requests[drawn].sum(axis=1), 1)
     low, high = np.quantile(means, [alpha, 1 - alpha])
-    return float(difference.sum() / requests.sum()), float(low), float(high)
+    return mean, float(low), float(high)
 
 
 def middle(demand: Demand, share: float) -> float:

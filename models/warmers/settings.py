@@ -20,7 +20,8 @@ class WarmerSettings:
     later_share: float = 0.4
     """The later part of the past, which judges what was trained on the earlier."""
     candidates: int = 2000
-    """Keys that the learner ranks anew, the best of the heuristic that it corrects; the others keep its order."""
+    """Keys that the learner ranks anew, the best of the heuristic that it corrects; the others keep its order. So many
+    of a window teach."""
     moments: int = 60
     """The most windows that it learns from."""
     rounds: int = 80

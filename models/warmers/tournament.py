@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from features.demand import Demand
 from models.warmers import WARMERS
 from models.warmers.heuristics import best_heuristic
-from models.warmers.playing import Contestant, Played, lead, middle, play
+from models.warmers.playing import Contestant, Oracle, Played, Scoring, ceiling, lead, middle, play
 from models.warmers.settings import WarmerSettings
 from models.warmers.warmer import Warmer
 
 LEARNED = "lightgbm"
-NONE = "none"
+NONE, ORACLE = "none", "oracle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Chosen:
 
     name: str
     heuristic: str
-    """`ewma`, unless another was proven better on the later part of the past."""
+    """`ewma`, unless another was proven to foretell better."""
     difference: float
     """The learned warmer less that one, in hits a request."""
     low: float
@@ -35,30 +35,29 @@ class Tournament:
     chosen: Mapping[float, Chosen]
     """By budget."""
     played: Mapping[str, Played]
-    """`none`, and each warmer at each budget as `name@budget`."""
+    """`none`, and each warmer and the `oracle` at each budget as `name@budget`."""
+    ceiling: float
+    """The hit rate of an infinite cache whose answers never die."""
 
 
 def hold(demand: Demand, settings: WarmerSettings, seed: int) -> Tournament:
     """Train every warmer on the earlier part of demand, replay the later, and choose for each budget."""
     split = middle(demand, settings.later_share)
     trained = {name: train(demand.until(split), settings, seed) for name, train in WARMERS.items()}
+    everyone: dict[str, Scoring] = {**trained, ORACLE: Oracle(demand, settings)}
     contestants = {NONE: Contestant()} | {
-        f"{name}@{budget:g}": Contestant(warmer, budget)
-        for name, warmer in trained.items()
-        for budget in settings.budgets
+        f"{name}@{budget:g}": Contestant(one, budget) for name, one in everyone.items() for budget in settings.budgets
     }
     played = play(demand, split, settings, contestants)
-    # Over all budgets, as for the learner's base: the highest at each budget alone is a choice by luck.
-    usual = best_heuristic(
-        demand, settings, {name: warmer for name, warmer in trained.items() if name != LEARNED}, seed
-    ).name
+    # By how well it foretold: the highest hit rate at each budget is a choice by luck.
+    usual = best_heuristic(demand, settings, {name: one for name, one in trained.items() if name != LEARNED}).name
     chosen = {}
     for budget in settings.budgets:
         difference, low, high = lead(
             played[f"{LEARNED}@{budget:g}"], played[f"{usual}@{budget:g}"], settings.alpha, seed
         )  # fmt: skip
         chosen[budget] = Chosen(LEARNED if low > 0 else usual, usual, difference, low, high)
-    return Tournament(chosen, played)
+    return Tournament(chosen, played, ceiling(demand, split, settings.window_seconds))
 
 
 def train(demand: Demand, settings: WarmerSettings, seed: int) -> tuple[Tournament, dict[float, Warmer]]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from beastmode.logistic import sigmoid
 from features.demand import Demand, windows
 from features.demand_tally import Tally
-from models.warmers.settings import WarmerSettings
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -79,7 +78,7 @@ class Warmer:
         return odds + self.weight * np.asarray(self._booster.predict(features, raw_score=True, num_threads=1))
 
     def chance(self, tally: Tally, keys: Ints) -> Floats:
-        """Return P(asked for within the time to live), (keys,)."""
+        """Return P(asked for within the time to live), (keys,), of keys whose answers are due: see `Held.due`."""
         return np.interp(self.score(tally, keys), self.levels, self.chances)
 
     @cached_property
@@ -88,18 +87,21 @@ class Warmer:
 
 
 def tallied(demand: Demand, now: float, seconds: float) -> Tally:
-    """Return the tally of all whole windows before `now`."""
+    """Return the tally of all requests before `now`, where its last window ends."""
     tally = Tally(demand.tenant, seconds)
-    for window in windows(demand, seconds):
-        if window.start + seconds > now:
-            break
+    for window in windows(demand, seconds, until=now):
         tally.add(demand, window)
     return tally
 
 
-def chances(warmer: Warmer, demand: Demand, now: float, settings: WarmerSettings) -> Floats:
-    """Return P(asked for within the time to live from `now`) of every key, (k,); zero for keys never asked for."""
-    tally = tallied(demand, now, settings.window_seconds)
+def chances(warmer: Warmer, demand: Demand, now: float, window_seconds: float) -> Floats:
+    """Return P(asked for within the time to live from `now`) of every key, (k,); zero for keys never asked for.
+
+    It is true of keys that no cache holds at `now`: of those that one does, which are asked for most, it is too low.
+
+    `window_seconds`, and the time to live, are those of the settings that the warmer was trained for.
+    """
+    tally = tallied(demand, now, window_seconds)
     result = np.zeros(demand.keys)
     result[tally.seen] = warmer.chance(tally, tally.seen)
     return result
@@ -120,16 +122,28 @@ def calibrated(warmer: Warmer, scores: Floats, came: NDArray[np.bool_]) -> Warme
 def odds_line(scores: Floats, visited: NDArray[np.bool_]) -> tuple[float, float]:
     """Return slope and offset of the log odds of a visit on log(score + FLOOR), by ridged Newton steps.
 
-    The slope is never negative: a heuristic's order is its own.
+    A step that would raise the loss is halved until it does not. The slope is never negative: a heuristic's order is
+    its own.
     """
     x = np.stack([np.log(scores + FLOOR), np.ones(len(scores))], axis=1)
-    ridge = np.diag([1e-3, 1e-6])
-    found = np.array([1.0, 0.0])
+    ridge, prior = np.array([1e-3, 1e-6]), np.array([1.0, 0.0])
+
+    def loss(line: Floats) -> float:
+        odds = x @ line
+        return float((np.logaddexp(0.0, odds) - visited * odds).sum() + ridge @ (line - prior) ** 2 / 2)
+
+    # No slope, and the odds of all: convex from there, however far the scores are from odds.
+    share = (visited.sum() + 0.5) / (len(visited) + 1.0)
+    found = np.array([0.0, np.log(share / (1 - share))])
     for _ in range(50):
         p = sigmoid(x @ found)
-        gradient = x.T @ (p - visited) + ridge @ (found - np.array([1.0, 0.0]))
-        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + ridge, gradient)
-        found = found - np.clip(step, -2.0, 2.0)
+        gradient = x.T @ (p - visited) + ridge * (found - prior)
+        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + np.diag(ridge), gradient)
+        while loss(found - step) > loss(found) and np.abs(step).max() > 1e-8:
+            step = step / 2
+        found = found - step
         if np.abs(step).max() < 1e-8:
             break
-    return max(float(found[0]), 1e-3), float(found[1])
+    if found[0] > 0:
+        return float(found[0]), float(found[1])
+    return 1e-3, float(np.log(share / (1 - share)))

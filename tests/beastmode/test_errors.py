@@ -282,4 +282,4 @@ def test_one_base_catches_all_of_ours() -> None:
     from beastmode import errors
 
     ours = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, BeastmodeError)]
-    assert len(ours) == 7
+    assert len(ours) == 8

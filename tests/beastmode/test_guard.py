@@ -98,6 +98,21 @@ def test_each_metric_has_its_breach() -> None:
     assert not any(watch.add(fault) for _ in range(500)), "what a caller does wrong is not the router's fault"
 
 
+def test_a_bundle_at_its_very_limits_is_seldom_in_breach_of_any() -> None:
+    """120 watches of 400 outcomes at exactly what is allowed of all three metrics, at one in ten for all of them."""
+    rng, limits = np.random.default_rng(4), Limits(alpha=0.1)
+    breached = 0
+    for _ in range(120):
+        watch = Watch(USUAL, limits)
+        kinds = rng.choice(["provider_timeout", "policy_content_filtered", ""], 400, p=[0.03, 0.03, 0.94])
+        slow = rng.random(400) < 0.05
+        breached += any(
+            watch.add(Outcome(PAST, "x", "failure" if kind else "success", str(kind), 2000.0 if late else 100.0))
+            for kind, late in zip(kinds, slow, strict=True)
+        )
+    assert 0 < breached <= 0.1 * 120
+
+
 def test_a_champion_in_breach_is_rolled_back_once_and_never_back_and_forth(store: Store, tmp_path: Path) -> None:
     guard = Guard(store, tmp_path / "j")
     router = Router(store.load_champion(), seed=0)
@@ -142,6 +157,21 @@ def test_a_challenger_in_breach_is_stopped_and_the_champion_stays(store: Store, 
     pointer = store.champion()
     assert pointer is not None
     assert pointer.bundle == "second"
+
+
+def test_an_endless_line_does_not_blind_the_guard(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beastmode.guard._LONGEST_LINE", 5000)
+    guard, router = Guard(store, tmp_path / "j"), Router(store.load_champion(), seed=0)
+    with Journal(tmp_path / "j") as journal:
+        with journal.attempt(router.route("word " * 5000)):
+            pass
+        for _ in range(30):
+            with journal.attempt(router.route("x")) as attempt:
+                attempt.failed(TimeoutError("slow"))
+    (said,) = guard.look(NOW)
+    assert said.startswith("rolled back from second to first: errors")
 
 
 def test_a_guard_without_a_baseline_or_a_journal_says_what_is_missing(make_bundle: Any, tmp_path: Path) -> None:

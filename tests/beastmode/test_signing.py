@@ -1,5 +1,7 @@
 """Signatures: what was not signed by the key does not load, wherever it is loaded from."""
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,19 @@ def test_a_follower_with_a_key_serves_nothing_unsigned(
         assert router.bundle.name == "third"
     with pytest.raises(BundleError, match="not signed"):
         Router.load(store.folder("second"), public_key=public)
+
+
+def test_a_process_that_is_killed_while_it_signs_leaves_a_bundle_that_reads(
+    folder: Path, keys: tuple[Path, Path]
+) -> None:
+    private, public = keys
+    code = "import os,sys; os.replace = lambda *_: os.kill(os.getpid(), 9)\nfrom beastmode.signing import sign\n"
+    command = [sys.executable, "-c", f"{code}sign(sys.argv[1], sys.argv[2])", str(folder), str(private)]
+    root = Path(__file__).resolve().parents[2]
+    assert subprocess.run(command, check=False, cwd=root, timeout=60).returncode == -signal.SIGKILL
+    assert Bundle.read(folder).name == "first"
+    sign(folder, private)
+    assert Bundle.read(folder, public_key=public).name == "first"
 
 
 def test_keys_that_are_none_say_what_is_expected(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:

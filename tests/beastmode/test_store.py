@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from beastmode.bundle import Bundle
 from beastmode.errors import BundleError, StoreError
 from beastmode.folder import MANIFEST
 from beastmode.store import POINTER, Kept, Pointer, Registered, Store
@@ -164,6 +165,66 @@ def test_a_crash_at_any_step_leaves_a_good_pointer(store: Store) -> None:
     assert code == 0
     assert step > 6
     assert seen == {"first", "second"}
+
+
+def test_processes_that_add_the_same_bundle_at_once_all_have_it(store: Store, tmp_path: Path) -> None:
+    """Eight that begin together, and whoever is second finds the bundle of the first."""
+    code = """
+import sys
+from pathlib import Path
+from beastmode.bundle import Bundle
+from beastmode.store import Store
+bundle, store = Bundle.read(sys.argv[1]), Store(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+print(store.add(bundle).sha256)
+"""
+    command = [sys.executable, "-c", code, str(store.folder("first")), str(tmp_path / "other")]
+    adding = [
+        subprocess.Popen(
+            command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(8)
+    ]
+    for each in adding:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    for each in adding:
+        assert each.stdin is not None
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    said = [each.communicate(timeout=60) for each in adding]
+    assert {out for out, _ in said} == {f"{store.read('first').sha256}\n"}, said
+    other = Store(tmp_path / "other")
+    assert other.names() == ("first",)
+    assert not list((other.path / "bundles").glob(".*"))
+
+
+def test_whoever_is_second_to_write_a_bundle_finds_the_first_one(
+    store: Store, make_bundle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process is quicker between the look and the write."""
+    write = Bundle.write
+
+    def late(bundle: Bundle, path: Any) -> Bundle:
+        write(bundle, path)
+        return write(bundle, path)
+
+    monkeypatch.setattr(Bundle, "write", late)
+    assert store.add(make_bundle("fourth")).sha256 == store.read("fourth").sha256
+
+
+def test_pruning_takes_what_killed_processes_left_and_nothing_that_is_being_written(store: Store) -> None:
+    old, new = (store.path / "bundles" / f".{name}.0a0a0a0a.draft" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "scorer.npz").write_bytes(b"half")
+    file = store.path / ".champion.json.0a0a0a0a.draft"
+    file.write_text("{")
+    for each in (old, file):
+        os.utime(each, (1e9, 1e9))
+    assert store.prune(3) == ()
+    assert (old.exists(), new.exists(), file.exists()) == (False, True, False)
 
 
 def test_writers_take_turns(store: Store) -> None:

@@ -110,19 +110,28 @@ def test_a_vocabulary_without_the_unknown_piece_is_refused() -> None:
 def test_the_vector_of_a_text_adds_up_its_pieces() -> None:
     table = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
     tokens = TokenVectors(WordPiece.of({"[UNK]": 0, "a": 1, "##b": 2}), Vectors.rounded(table))
-    assert tokens.embed("ab abb zz", ["ab", "abb", "zz"]).tolist() == pytest.approx(
+    assert tokens.embed("ab abb zz", Counter(["ab", "abb", "zz"])).tolist() == pytest.approx(
         [np.sqrt(2), 2 * np.sqrt(3)], rel=1e-6
     )
-    assert tokens.embed("", []).tolist() == [0, 0]
+    assert tokens.embed("", {}).tolist() == [0, 0]
 
 
 @given(st.text(alphabet=st.one_of(st.sampled_from("the a_b.,!?()\x00\n\t-supercalifragil 0189é"), st.characters())))
 @settings(max_examples=300, deadline=None)
 def test_pieces_are_counted_as_they_are_cut(text: str) -> None:
     for limit in (3, 10, LIMIT):
-        assert dict(pieces().counts(text, words(text), limit)) == dict(Counter(pieces().ids(text, limit)))
+        assert dict(pieces().counts(text, Counter(words(text)), limit)) == dict(Counter(pieces().ids(text, limit)))
+
+
+@given(st.text(alphabet=st.one_of(st.sampled_from("the a_b.,!?() \n\t-xylocarp 0189é"), st.characters()), max_size=200))
+@settings(max_examples=300, deadline=None)
+def test_the_first_pieces_are_those_of_the_whole_text(text: str) -> None:
+    """Only the beginning of a long text is cut into words, where that holds enough of them."""
+    whole = pieces().ids(text, 10_000)
+    for limit in (1, 3, 10):
+        assert pieces().ids(text, limit) == whole[:limit]
 
 
 def test_pieces_of_documents_are_counted_as_they_are_cut() -> None:
     for text in TEXTS:
-        assert dict(pieces().counts(text, words(text))) == dict(Counter(pieces().ids(text)))
+        assert dict(pieces().counts(text, Counter(words(text)))) == dict(Counter(pieces().ids(text)))

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +52,16 @@ def test_the_numbers_are_there_and_hang_together(
         part = found[length]
         assert 0 < part["route_p10_ms"] <= part["route_p50_ms"] <= part["route_p99_ms"]
         assert 0 < part["route_p50_per_matmul"] <= part["route_p99_per_matmul"]
+        assert 0 < part["cpu_p50_ms"] <= part["cpu_p99_ms"]
+        whole, *each = (part["parts_p50_ms"][name] for name in ("route", "encode", "score", "policy", "rest"))
+        assert sum(each) == pytest.approx(whole, abs=1e-3)
         assert part["per_second"] > 0
         assert part["batch_per_second"] > 0
+        assert part["batch_per_cpu_second"] > 0
     imported = found["import"]
     assert imported["beastmode_time_ratio"] == pytest.approx(imported["beastmode_ms"] / imported["numpy_ms"], rel=1e-2)
     assert imported["numpy_mib"] < imported["beastmode_mib"] < imported["beastmode_loaded_mib"] + 1
+    assert {"beastmode_journal_time_ratio", "beastmode_routed_time_ratio"} <= set(imported)
 
 
 def test_it_runs_as_a_command_with_threads_set_or_not(bundle: Path, tmp_path: Path) -> None:
@@ -70,17 +76,21 @@ def test_it_runs_as_a_command_with_threads_set_or_not(bundle: Path, tmp_path: Pa
 
 def test_times_are_sorted_and_the_warm_up_is_not_counted() -> None:
     calls = []
-    assert len(timed(lambda: calls.append(1), 40)) == 40
-    assert len(calls) == 44
-    taken = timed(lambda: None, 40)
+    taken = timed(lambda: calls.append(1), 40)
+    assert (len(taken), len(calls)) == (40, 44)
     assert taken == sorted(taken)
+
+
+def test_waiting_is_no_time_of_the_thread_s_own() -> None:
+    taken, own, _ = alternating(lambda: time.sleep(0.01), lambda: None, 3, block=3)
+    assert max(own) < 5 <= min(taken)
 
 
 def test_two_kinds_of_calls_alternate() -> None:
     calls = []
-    taken, others = alternating(lambda: calls.append("a"), lambda: calls.append("b"), 40, block=10)
-    assert (len(taken), len(others)) == (40, 4)
-    assert "".join(calls) == ("a" * 11 + "b" * 2) * 4, "each with its warm-up"
+    taken, own, others = alternating(lambda: calls.append("a"), lambda: calls.append("b"), 40, block=10)
+    assert (len(taken), len(own), len(others)) == (40, 40, 4)
+    assert "".join(calls) == ("a" * 22 + "b" * 2) * 4, "each with its warm-up"
 
 
 def test_quantiles() -> None:

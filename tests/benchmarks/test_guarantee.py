@@ -35,6 +35,22 @@ def test_every_figure_is_written_and_adds_up(tmp_path, capsys):
     assert found["worlds"]["400"]["certified"]["saving"] >= found["worlds"]["100"]["certified"]["saving"]
 
 
+def test_candidate_sets_are_measured_by_name(tmp_path, capsys):
+    (tmp_path / "candidate_sets.json").write_text(
+        json.dumps({"one": {"file": "a.parquet", "models": sorted(set(frame(0, 10)["model"]))}})
+    )
+    frame(0, 300).to_parquet(tmp_path / "a.parquet")
+    code = main(
+        ["guarantee", "--set", "one", "--data", str(tmp_path), "--worlds", "5", "--sizes", "50", "--selector",
+         "neighbours", "--small", "--encoder", "terms"]
+    )  # fmt: skip
+    assert code in (0, 1)
+    found = json.loads(capsys.readouterr().out)["sets"]["one"]
+    assert found["worlds"]["50"]["certified"]["worlds"] == 5
+    assert main(["guarantee", "--worlds", "5"]) == 2
+    assert "--train" in capsys.readouterr().err
+
+
 def population() -> list[Trial]:
     """Three policies of risk .02, .06 and .2, each cheaper than the one before."""
     rows = np.arange(1000)

@@ -27,11 +27,12 @@ def test_what_is_stated_of_a_fully_probed_world_is_its_truth(tmp_path: Path) -> 
     assert found["challenger"]["utility"]["n"] == found["n_test"]
 
 
-def test_a_log_without_decisions_is_refused(tmp_path: Path) -> None:
+def test_a_log_without_decisions_is_estimated_and_promotes_nothing(tmp_path: Path) -> None:
     found = world("stripped", tmp_path)
     assert found["without_propensity"] == found["written"]
-    assert (found["verdict"], found["challenger"], found["truth"]) == ("hold", {}, None)
-    assert "propensity" in found["refused"]
+    assert (found["verdict"], found["refused"], found["propensities"]) == ("hold", None, "estimated")
+    stated = found["challenger"]["quality"]
+    assert stated["low"] - 0.05 < found["truth"]["quality"] < stated["high"] + 0.05
 
 
 def test_a_shuffled_world_has_the_same_means_and_nothing_to_learn(tmp_path: Path) -> None:
@@ -48,6 +49,7 @@ def test_the_summary_counts(tmp_path: Path) -> None:
     refused = {"verdict": "hold", "refused": "why", "adds_up": True, "truth": None, "challenger": {}}
     told = summary({"0": row, "1": refused, "2": row})
     assert (told["promote"], told["hold"], told["refused"], told["valued"]) == (2, 1, 1, 2)
+    assert told["estimated"] == 0
     assert told["utility_interval_covers_truth"] == 2
     assert told["quality_interval_covers_truth"] == 0
     assert told["utility over champion"]["proven_better"] == 2

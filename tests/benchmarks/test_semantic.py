@@ -52,6 +52,33 @@ def test_every_rule_stands_beside_its_ceiling_and_its_bound(run):
     assert found["rules"]["verifier_upper_1%"]["good"] > found["rules"]["cosine_upper_1%"]["good"]
 
 
+def test_each_split_keeps_other_questions_back_and_all_of_them_are_summed_up(run):
+    _, future, _, embed, taught, learned = run
+    rows = pairs(900, 1)
+    sides = [semantic.split(rows, None, LIMITS, number) for number in (0, 1)]
+    assert all(not set(past.texts) & set(kept.texts) for past, kept in sides)
+    assert len(set(sides[0][1].texts) & set(sides[1][1].texts)) < 0.5 * len(sides[0][1])
+    each = [semantic.judged(one, embed, learned, taught, SETTINGS, 0) for one in (future, sides[0][1])]
+    told = semantic.over_splits(each)["verifier_point_1%"]
+    assert told["wrong"] == [one["rules"]["verifier_point_1%"]["wrong"] for one in each]
+    assert told["wrong_mean"] == pytest.approx(sum(told["wrong"]) / 2, abs=1e-4)
+    assert told["wrong_se"] == pytest.approx(abs(told["wrong"][0] - told["wrong"][1]) / 2, abs=1e-4)
+
+
+def test_lookups_are_timed_without_the_memory_of_training():
+    from types import SimpleNamespace
+
+    from beastmode.encoding import Encoder
+    from beastmode.transformer import SentenceVectors, Transformer
+    from beastmode.wordpiece import WordPiece
+    from benchmarks.semantic_lookups import as_served
+
+    pieces = WordPiece.of({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3})
+    sentences = SentenceVectors(Transformer(pieces, b"", 16, memory=SimpleNamespace), np.eye(4, dtype=np.float32))
+    encoder = Encoder(np.zeros(32), np.ones(32), sentences=sentences)
+    assert as_served(encoder).sentences.transformer.memory is None
+
+
 def test_hard_pairs_are_judged_where_half_of_the_paraphrases_are_served(run):
     _, future, _, embed, taught, learned = run
     made = edits(future.texts, HARMFUL, 3)

@@ -5,9 +5,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from features.demand import Demand
+from features.demand import Demand, windows
+from features.demand_tally import Tally
 from features.worlds.demand import DemandSettings, demand
 from models.warmers import WARMERS
+from models.warmers.held import Held
 from models.warmers.playing import Contestant, middle, play
 from models.warmers.settings import WarmerSettings
 from models.warmers.warmer import Warmer, chances, tallied
@@ -47,19 +49,22 @@ def test_the_same_seed_gives_the_same_warmer(name):
 def test_a_chance_is_what_comes_true(name):
     expected, came = [], []
     known = world()
-    for day in (0.4, 0.3, 0.2, 0.1):
-        now = middle(known, day)
-        p = chances(trained(name), known.until(now), now, SETTINGS)
-        later = known.key[(known.at >= now) & (known.at < now + SETTINGS.ttl_seconds)]
-        seen = np.isin(np.arange(known.keys), known.until(now).key)
-        assert (p[~seen] == 0).all()
-        expected.append(p[seen])
-        came.append(np.isin(np.flatnonzero(seen), later))
+    tally, held = Tally(known.tenant, SETTINGS.window_seconds), Held(known, SETTINGS)
+    for number, window in enumerate(windows(known, SETTINGS.window_seconds)):
+        now = window.start
+        if now >= middle(known, 0.4) and now < known.at[-1] - SETTINGS.ttl_seconds and number % 5 == 0:
+            p = chances(trained(name), known.until(now), now, SETTINGS.window_seconds)
+            assert (p[np.isin(np.arange(known.keys), known.until(now).key, invert=True)] == 0).all()
+            due = held.due(tally, window)
+            expected.append(p[due])
+            came.append(np.isin(due, known.key[(known.at >= now) & (known.at < now + SETTINGS.ttl_seconds)]))
+        held.serve(window)
+        tally.add(known, window)
     p, hit = np.concatenate(expected), np.concatenate(came)
     # Keys of one hour come and go together, so that the error is some times the binomial one.
     assert p.mean() == pytest.approx(hit.mean(), abs=0.05)
     high = p > np.quantile(p, 0.9)
-    assert p[high].mean() == pytest.approx(hit[high].mean(), abs=0.15)
+    assert p[high].mean() == pytest.approx(hit[high].mean(), abs=0.12)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,4 +83,4 @@ def test_a_log_too_short_to_learn_from_still_gives_a_warmer(name):
     few = Demand.of(np.array([0, 1, 0, 1, 0]), np.arange(5) * 1800.0)
     made = WARMERS[name](few, SETTINGS, 0)
     assert np.isfinite(made.score(tallied(few, 7200.0, 3600.0), np.array([0, 1]))).all()
-    assert chances(made, few, 7200.0, SETTINGS).shape == (2,)
+    assert chances(made, few, 7200.0, 3600.0).shape == (2,)

@@ -36,6 +36,21 @@ def test_windows_are_aligned_cover_everything_and_have_no_holes():
     assert list(windows(known.until(START), HOUR)) == []
 
 
+def test_windows_until_a_moment_end_there_whatever_the_clock_says_and_see_nothing_later():
+    known = of([(0.5, 0), (0.9, 1), (3.2, 0), (3.9, 0)])
+    found = list(windows(known, HOUR, until=START + 3.5 * HOUR))
+    assert [window.start - START for window in found] == [0.5 * HOUR, 1.5 * HOUR, 2.5 * HOUR]
+    assert [(window.begin, window.end) for window in found] == [(0, 2), (2, 2), (2, 3)]
+    assert len(list(windows(known, HOUR, until=START + 9 * HOUR))) == 9
+    assert list(windows(known, HOUR, until=START)) == []
+
+
+def test_requests_of_one_second_have_no_gap_and_no_warning():
+    seen = tallied(of([(0.5, 0), (0.5, 0), (1.5, 0), (1.5, 0)])).features(np.array([0]))
+    assert seen.shape == (1, len(NAMES))
+    assert np.exp(seen[0, NAMES.index("gap_1")]) == pytest.approx(1, abs=0.02)
+
+
 def test_decayed_counts_are_what_the_definition_says():
     rng = np.random.default_rng(0)
     known = of([(hour, int(key)) for hour, key in zip(rng.uniform(0, 40, 300), rng.integers(0, 9, 300), strict=True)])
@@ -99,6 +114,7 @@ def test_the_latest_keys_are_those_that_were_asked_for_last():
     tally = tallied(of([(i, i) for i in range(10)]))
     assert sorted(tally.latest(3).tolist()) == [7, 8, 9]
     assert sorted(tally.latest(99).tolist()) == list(range(10))
+    assert sorted(tally.latest(2, np.array([1, 4, 6])).tolist()) == [4, 6]
 
 
 @pytest.mark.parametrize(

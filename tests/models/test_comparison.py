@@ -1,6 +1,7 @@
 """The gate's error rates in worlds whose truth is known, and its words."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -189,3 +190,21 @@ def test_a_gain_that_is_not_proven_says_how_many_requests_would_do():
     said = re.search(r"about ([\d,]+) such requests would prove it, and there are 400", judged.reason)
     assert said is not None
     assert int(said[1].replace(",", "")) > 400
+
+
+def test_a_contestant_that_the_rows_say_nothing_of_is_left_out_and_the_champion_never():
+    """The log asked a and b alone; a policy that asks c is no part of the verdict, unless it is the champion."""
+    rng = np.random.default_rng(12)
+    table, champion, challenger = world(rng, lift=0.3, n=1500)
+    served = rng.integers(2, size=1500)
+    quality = np.full((1500, M), np.nan)
+    quality[np.arange(1500), served] = table.quality[np.arange(1500), served]
+    table = replace(table, quality=quality, served=served, propensity=np.full(1500, 0.5), probed=np.zeros(1500, bool))
+    never = replace(champion, probabilities=np.tile(np.eye(3)[2], (1500, 1)))
+    known = {"challenger": challenger, "champion": champion, "neighbours": never}
+    judged = judge(known, table, Objective(0.0), SETTINGS)
+    assert judged.verdict == "promote"
+    assert {c.reference for c in judged.comparisons} == {"champion"}
+    assert judged.values["neighbours"] == {}
+    swapped = {"challenger": challenger, "champion": never, "neighbours": champion}
+    assert "goes to c, which served 0" in judge(swapped, table, Objective(0.0), SETTINGS).refused

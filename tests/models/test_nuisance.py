@@ -1,9 +1,9 @@
-"""The outcome regression and the estimated logging policy: on other rows only, and better than means."""
+"""The outcome regression: on other rows only, and better than means."""
 
 import numpy as np
 import pytest
 
-from models.nuisance import Regression, behaviour, directions, folds, regress
+from models.nuisance import Regression, directions, folds, regress
 
 
 def world(rng, n, m=4, d=6):
@@ -62,20 +62,3 @@ def test_a_candidate_that_never_served_is_expected_to_be_like_the_others():
     )  # fmt: skip
     assert np.isfinite(said).all()
     assert said[:, 3].mean() == pytest.approx(outcome[np.arange(400), served].mean(), abs=0.03)
-
-
-def test_the_logging_policy_is_found_again():
-    rng = np.random.default_rng(4)
-    features, *_ = world(rng, 4000)
-    chances = np.exp(features[:, :4] * 0.8)
-    chances /= chances.sum(axis=1, keepdims=True)
-    served = (chances.cumsum(axis=1)[:, :-1] < rng.uniform(size=(4000, 1))).sum(axis=1)
-    said = behaviour(features, served, folds(np.arange(4000), 5, 0), 4)
-    np.testing.assert_allclose(said.sum(axis=1), 1)
-    assert np.abs(said - chances).mean() < 0.02
-
-
-def test_who_never_served_has_no_probability_and_who_always_did_has_all():
-    features, fold = np.random.default_rng(5).normal(size=(100, 3)), folds(np.arange(100), 5, 0)
-    said = behaviour(features, np.ones(100, dtype=np.intp), fold, 3)
-    np.testing.assert_array_equal(said, np.tile([0.0, 1.0, 0.0], (100, 1)))

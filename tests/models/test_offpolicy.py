@@ -90,7 +90,9 @@ def test_segments_hold_together_and_find_a_difference_only_where_one_is():
         quality = np.where((labels == "task 3")[:, None] & ~better & ~np.isnan(quality), 0.2, quality)
         known = log(drawn.table, quality, np.hstack([drawn.features, better[:, 2:]]), seed=seed)
         dear, middle = (np.tile(np.eye(3)[k], (900, 1)) for k in (2, 1))
-        segments = {s.name: s for s in by_segment(known, dear, labels, middle)}
+        kinds = {f"task {i}": labels == f"task {i}" for i in range(5)}
+        said = known.expected
+        segments = {s.name: s for s in by_segment(drawn.table, quality, dear, kinds, middle, said)}
         assert len(segments) == 5
         found += segments["task 3"].p < 0.05
         true = 0.1 / 3
@@ -102,22 +104,49 @@ def test_segments_hold_together_and_find_a_difference_only_where_one_is():
 
 def test_small_segments_are_refused_and_counted():
     drawn = world(np.random.default_rng(7), 400)
-    known = log(drawn.table, drawn.table.quality, drawn.features, seed=0)
-    labels = np.where(np.arange(400) < 390, "many", "few")
-    many, few = by_segment(known, drawn.target, labels)
+    kinds = {"many": np.arange(400) < 390, "few": np.arange(400) >= 390}
+    many, few = by_segment(drawn.table, drawn.table.quality, drawn.target, kinds)
     assert (many.name, many.n, few.n) == ("many", 390, 10)
-    assert few.refused == "10 requests of this kind, and 30 are needed"
+    assert "10 carry a propensity" in few.refused
     assert few.estimate is None
     assert many.estimate is not None
     assert many.p is None
     assert many.estimate.high - many.estimate.low > 1.1 * 3.92 * many.estimate.se  # two were looked at
 
 
+def test_segments_count_probes_too():
+    drawn = world(np.random.default_rng(11), 400)
+    asked = np.arange(400) < 200
+    quality = np.where(asked[:, None], drawn.mean, drawn.table.quality)
+    table = replace(drawn.table, probed=asked, quality=quality)
+    cheap = np.tile([1.0, 0.0, 0.0], (400, 1))
+    (one,) = by_segment(table, quality, drawn.target, {"all": asked}, cheap)
+    assert one.estimate.probed == 200
+    exact = ((drawn.target - cheap) * drawn.mean).sum(axis=1)[asked]
+    assert one.estimate.value == pytest.approx(exact.mean())
+
+
 def test_policies_that_decide_alike_in_a_segment_are_not_refused_there():
     drawn = world(np.random.default_rng(8), 300)
-    known = log(drawn.table, drawn.table.quality, drawn.features, seed=0)
-    (one,) = by_segment(known, drawn.target, np.full(300, "all"), drawn.target)
+    kinds = {"all": np.ones(300, dtype=bool)}
+    (one,) = by_segment(drawn.table, drawn.table.quality, drawn.target, kinds, drawn.target)
     assert (one.estimate.value, one.p, one.refused) == (0.0, 1.0, None)
+
+
+def test_a_difference_is_valued_on_the_rows_where_the_policies_differ():
+    rng, covered = np.random.default_rng(12), 0
+    for seed in range(60):
+        drawn = world(rng, 800)
+        known = log(drawn.table, drawn.table.quality, drawn.features, seed=seed, probabilities=drawn.chances)
+        dear, cheap = (np.tile(np.eye(3)[k], (800, 1)) for k in (2, 0))
+        found = value(known, dear, cheap)
+        apart = value(known, dear).value.value - value(known, cheap).value.value
+        assert found.value.value == pytest.approx(apart)
+        assert found.overlap.mean_weight == pytest.approx(0, abs=0.5)
+        covered += found.value.low <= 0.2 / 3 <= found.value.high
+    assert covered >= 53
+    same = value(known, dear, dear)
+    assert (same.value.value, same.refused) == (0.0, None)
 
 
 def test_holm_errs_once_in_twenty_families():

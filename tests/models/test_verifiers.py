@@ -13,7 +13,7 @@ from features.questions import questions
 from features.worlds.questions import pairs
 from models.encoders import EncoderSettings, fit
 from models.verifiers import VerifierSettings, examples, train, trained, within_budget, without
-from models.verifiers_stream import Served, bounded_threshold, candidates, point_threshold, served
+from models.verifiers_stream import Served, bounded_threshold, candidates, point_threshold, served, wrong_bounds
 
 SETTINGS = VerifierSettings(trees=80, edited=500, budget=0.02, candidates=8)
 
@@ -91,6 +91,39 @@ def test_the_bound_holds_in_at_least_nineteen_of_twenty_streams():
     # Three standard errors of 5% among 400, and what trusts the point alone breaks its word half of the time.
     assert over / 400 <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
     assert naive / 400 > 0.3
+
+
+def test_the_bound_holds_where_the_mistakes_of_a_group_come_together():
+    """Groups of one to ten requests that are served wrong all together, or not at all: the true risk is the share."""
+    rng, risk, over, naive = np.random.default_rng(4), 0.04, 0, 0
+    for _ in range(400):
+        size = rng.integers(1, 11, 300)
+        group = np.repeat(np.arange(300), size)
+        bad = (rng.random(300) < risk)[group]
+        # Every wrong answer scores 1 or more, so that a threshold under that serves them all.
+        stream = Served(rng.random(len(group)) + bad, ~bad, ~bad, group)
+        over += stream.at(0.0)["wrong_upper"] < risk
+        naive += replace(stream, group=None).at(0.0)["wrong_upper"] < risk
+    assert over / 400 <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+    assert naive / 400 > 0.15
+
+
+def test_bounds_are_those_of_the_design_effect_computed_group_by_group():
+    from models.exact import upper, uppers
+
+    rng = np.random.default_rng(5)
+    group = rng.integers(0, 40, 500)
+    wrong = rng.permutation(500)[:60]
+    none = np.zeros(500, dtype=bool)
+    bounds = wrong_bounds(Served(np.ones(500), none, none, group), wrong, 0.05)
+    for k in (0, 1, 7, 60):
+        flags = np.zeros(500)
+        flags[wrong[:k]] = 1
+        p, residual = flags.mean(), np.bincount(group, flags - flags.mean())
+        effect = max(40 / 39 * (residual**2).sum() / 500**2 / max(p * (1 - p) / 499, 1e-12), 1.0) if k else 1.0
+        assert bounds[k] == pytest.approx(float(uppers(np.array(k / effect), np.array(500 / effect), 0.05)))
+    alone = wrong_bounds(Served(np.ones(500), none, none), wrong, 0.05)
+    assert alone == pytest.approx([upper(k, 500, 0.05) for k in range(61)])
 
 
 def test_no_threshold_is_given_where_the_stream_is_too_short_for_the_budget():

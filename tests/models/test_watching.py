@@ -45,6 +45,17 @@ def test_a_quiet_month_raises_no_more_alarms_than_its_budget() -> None:
     assert mean > 0.1, "the checks are so cautious that they could find nothing"
 
 
+def test_each_check_alone_is_surprised_as_seldom_as_its_p_value_says() -> None:
+    """300 looks at a champion that has not changed, each with a baseline of its own, at five in a hundred."""
+    rng = np.random.default_rng(3)
+    found = np.array([surprises(look(rng, 300), look(rng, 200)) for _ in range(300)])
+    share = (found < 0.05).mean(axis=0)
+    assert (share <= 0.05 + 2.5 * 0.0126).all(), share
+    # Welch's test is at its level; Fisher's is exact for few failures, and directions share their error.
+    assert (share[:2] >= 0.05 - 2.5 * 0.0126).all(), share
+    assert (share[2:] > 0).all(), share
+
+
 @pytest.mark.parametrize(("quality", "shift"), [(0.5, 0.0), (0.7, 0.6)], ids=["worse answers", "other prompts"])
 def test_a_change_is_found_within_a_look_at_a_hundredth_of_that_budget(quality: float, shift: float) -> None:
     rng = np.random.default_rng(1)

@@ -30,7 +30,9 @@ def test_the_verdict_opens_the_run_page(context: Context, training: Training) ->
     tags, metrics = found.data.tags, found.data.metrics
     assert tags["verdict"] == compared.judgement.verdict
     assert tags["reason"] == compared.judgement.reason
-    assert tags["mlflow.note.content"].startswith(f"**{compared.report.sentence}** {compared.judgement.reason}")
+    page = tags["mlflow.note.content"]
+    assert page.startswith(f"**{compared.report.sentence}** On a scale from 0 to 100, this router's answers are ")
+    assert compared.judgement.reason in page.splitlines()[0]
     for reference in ("champion", "best_single", "tuned_knn"):
         key = f"utility_gain/over_{reference}"
         assert {key, f"{key}_se", f"{key}_low", f"{key}_high"} <= set(metrics)
@@ -82,21 +84,21 @@ def test_bundles_without_a_common_candidate_are_refused(training: Training) -> N
         contestant(training.bundle, other)
 
 
-def test_without_propensities_and_probes_there_is_no_number(context: Context, training: Training) -> None:
-    test = training.test
-    rows = np.arange(len(test))
-    served = rows % len(test.candidates)
+def test_where_nothing_can_be_estimated_there_is_no_number(context: Context, training: Training) -> None:
+    test = training.test.take(np.arange(20))
+    served = np.arange(20) % len(test.candidates)
     seen = np.arange(len(test.candidates))[None, :] == served[:, None]
     blind = replace(
         test,
         served=served,
-        propensity=np.full(len(test), np.nan),
-        probed=np.zeros(len(test), dtype=bool),
+        propensity=np.full(20, np.nan),
+        probed=np.zeros(20, dtype=bool),
         **{n: np.where(seen, getattr(test, n), np.nan) for n in ("quality", "cost_usd", "latency_ms", "output_tokens")},
     )
     compared = judged(context, replace(training, test=blind))
     assert compared.judgement.verdict == "hold"
-    assert "propensity" in compared.judgement.reason
+    assert "the propensity of 20 of 20 held-out requests is unknown" in compared.judgement.reason
+    assert "Estimated propensities are no way out" in compared.judgement.reason
     assert compared.judgement.values == {}
     metrics = context.tracker.client.get_run(training.run_id).data.metrics
     assert not [key for key in metrics if key.startswith(("utility", "quality"))]

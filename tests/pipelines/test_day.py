@@ -11,6 +11,7 @@ import pytest
 
 from beastmode.store import Store
 from pipelines.context import Context
+from pipelines.day_report import WHAT
 from pipelines.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,9 @@ def test_the_day_has_a_report_that_needs_nothing_else(lived) -> None:
     events, _, path, context = lived
     page = path.read_text()
     assert page.index("A day in the life") < page.index("What happened")
-    assert all(event.what in page for event in events)
+    assert all(WHAT.get(event.what, event.what) in page for event in events)
+    assert "1 router was promoted, 1 router was stopped, 1 router was rolled back" in page
+    assert "router A" in page
     assert page.count("data:image/png") == 2
     assert "http" not in page.split("<body>")[1].replace("http-equiv", "")
     assert str(context.workspace.root) not in page or "paths" in page

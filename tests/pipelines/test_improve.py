@@ -101,6 +101,18 @@ def test_a_verdict_against_another_champion_is_stale(small) -> None:
         promote_run(context, turn.training.run_id, AT)
 
 
+def test_what_a_guard_took_out_is_promoted_again_by_force_alone(small) -> None:
+    """Its verdict is against the very champion that serves again."""
+    context = small(*EASY)
+    turn = improve(context, AT)
+    taken = turn.training.bundle
+    assert context.store.load_champion().name == taken.name
+    context.store.rollback(AT.isoformat(), "guard: errors", breach_of=taken.sha256)
+    with pytest.raises(PromotionError, match=r"taken out of service \(guard: errors\).*--force"):
+        promote_run(context, turn.training.run_id, AT)
+    assert promote_run(context, turn.training.run_id, AT, force=True).pointer.bundle == taken.name
+
+
 def test_an_unjudged_run_is_not_promoted(small) -> None:
     context = small()
     training = learn(context, AT)

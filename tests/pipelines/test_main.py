@@ -89,6 +89,7 @@ def test_demo_goes_from_nothing_to_a_routed_request(tmp_path: Path) -> None:
     ("command", "message"),
     [
         ("rollback --config small", "there is no previous bundle to roll back to"),
+        ("rollback --of warmer --config small", "there is no previous warmer to roll back to"),
         ("train-selector --config small", "holds no interaction"),
         ("ingest --config small", "litellm.jsonl"),
         ("promote --config small --run nowhere", "no run 'nowhere'"),

@@ -37,8 +37,8 @@ def test_the_frontier_names_every_policy_and_spreads_cheap_and_dear_apart() -> N
 
 def test_a_saving_is_measured_against_the_named_policy() -> None:
     said = texts(plots.savings(POINTS, "best single"))
-    assert "+80% saved, quality 0.810" in said
-    assert "+90% saved" in said
+    assert "80% cheaper, quality 0.810" in said
+    assert "90% cheaper" in said
 
 
 def test_an_interval_that_clears_zero_is_coloured() -> None:

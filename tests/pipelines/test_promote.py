@@ -11,7 +11,7 @@ import pytest
 
 from beastmode.bundle import Bundle
 from beastmode.candidates import Candidate, Price
-from beastmode.errors import StoreError
+from beastmode.errors import StaleError, StoreError
 from beastmode.objective import Objective
 from beastmode.policies import Greedy
 from beastmode.scorers import Constant
@@ -136,6 +136,35 @@ def test_reconcile_registers_what_was_promoted_by_the_store_alone(context: Conte
     context.store.promote("two", at=AT.isoformat(), reason="by hand")
     mended = reconcile(context.store, context.tracker, context.model)
     assert "version 2 made for bundle 'two'" in mended
+    assert agree(context)
+
+
+def test_a_guards_rollback_during_a_reconciliation_stands_and_the_aliases_follow_it(context: Context) -> None:
+    put(context, "one")
+    context.store.add(bundle("two"))
+    bad = context.store.promote("two", at=AT.isoformat(), reason="by hand")
+
+    def guard(step: str) -> None:
+        if step == "version" and context.store.champion() == bad:
+            context.store.rollback(AT.isoformat(), "guard: errors", breach_of=bad.manifest_sha256)
+
+    mended = reconcile(context.store, context.tracker, context.model, after_step=guard)
+    pointer = context.store.champion()
+    assert pointer is not None
+    assert pointer.bundle == "one", "the reconciliation put back what the guard took out"
+    assert pointer.previous is not None
+    assert pointer.previous.breach == "guard: errors"
+    assert "alias 'champion' moved from version 2 to 1" in mended
+    assert agree(context)
+
+
+def test_what_was_judged_on_another_state_of_the_store_is_not_promoted(context: Context) -> None:
+    put(context, "one")
+    seen = context.store.state()
+    put(context, "two")
+    with pytest.raises(StaleError, match="look again"):
+        put(context, "three", seen=seen)
+    assert context.store.load_champion().name == "two"
     assert agree(context)
 
 

@@ -1,6 +1,6 @@
 import re
 
-from models.comparison import Comparison, Judgement
+from models.comparison import Comparison, Judgement, Settings
 from models.estimators import Estimate
 from pipelines import plots, report
 from pipelines.plots import Point
@@ -23,7 +23,7 @@ def judgement(verdict="promote", name="champion") -> Judgement:
 
 def written(judged: Judgement, facts=None) -> report.Report:
     figures = {"frontier": plots.frontier([Point("challenger", "ours", 0.002, 0.8)])}
-    return report.write(judged, figures, facts or {"challenger": "router-1"}, '{"seed": 0}', 0.95)
+    return report.write(judged, [], figures, facts or {"challenger": "router-1"}, '{"seed": 0}', Settings())
 
 
 def test_the_verdict_comes_first_and_its_reason_second() -> None:
@@ -60,9 +60,10 @@ def test_a_refusal_says_why_there_is_no_number() -> None:
     page = written(Judgement("hold", "No verdict: nothing was probed.", {}, (), "nothing was probed"))
     assert "Why there is no number" in page.html
     assert "nothing was probed" in page.html
-    assert "±" not in page.html
+    assert "What each policy earns" not in page.html
 
 
 def test_cost_is_told_per_thousand_requests() -> None:
-    assert "2.00 ± 0.10" in written(judgement()).html
-    assert "-1.000" in written(judgement()).html
+    assert "$2.00 ($1.80 to $2.20)" in written(judgement()).html
+    assert "−$1.00" in written(judgement()).html
+    assert "cheaper" in written(judgement()).html

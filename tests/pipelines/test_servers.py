@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.servers import Server, ServerError, free_port, running
+from pipelines.context import Context
+from pipelines.servers import Server, ServerError, free_port, mlflow_server, running
 from pipelines.ui import runs_page
 from pipelines.workspace import Workspace
 
@@ -65,3 +66,17 @@ def test_the_runs_page_is_the_front_page_where_nothing_was_tracked(tmp_path: Pat
     server = plain(free_port())
     with running(Workspace.of(tmp_path), server):
         assert runs_page(server.address, "none") == server.address
+
+
+@pytest.mark.slow
+def test_the_runs_page_opens_on_a_view_with_the_verdicts(context: Context) -> None:
+    server = mlflow_server(context.workspace)
+    name = context.settings.tracking.experiment
+    with running(context.workspace, server):
+        page = runs_page(server.address, name)
+        assert page.endswith("/runs?workflowType=machine_learning&viewStateShareKey=verdicts")
+        query = f"{server.address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={name}"
+        with urllib.request.urlopen(query, timeout=20) as answer:
+            tags = {tag["key"]: tag["value"] for tag in json.load(answer)["experiment"]["tags"]}
+    shown = json.loads(tags["mlflow.sharedViewState.verdicts"])["selectedColumns"]
+    assert {"tags.`verdict`", "tags.`reason`", "metrics.`utility_gain/over_champion`"} <= set(shown)

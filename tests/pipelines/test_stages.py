@@ -191,13 +191,50 @@ def test_what_the_guard_stopped_is_tagged_so(opened) -> None:
     assert stage(run) == "stopped"
 
 
+@pytest.mark.parametrize("stage_at", ["shadow", "canary"])
+def test_a_stop_while_the_evidence_is_weighed_is_final(opened, stage_at: str) -> None:
+    """Also where the verdict is to go on: neither the canary begins nor the pointer moves."""
+    context = opened()
+    run, traffic = nominate(context, bundle("second")), Traffic(context)
+
+    def stop(step: str) -> None:
+        trial = context.store.experiment()
+        if step == "report" and trial is not None and trial.dealing.mode == stage_at:
+            assert context.store.stop_experiment("guard: errors", challenger=trial.manifest_sha256)
+
+    for _ in range(12):
+        found = advance(context, now(), after_step=stop)
+        if found.stage == stage_at and "Nothing was done" in found.done:
+            break
+        traffic.serve(60)
+    assert (found.stage, found.verdict, found.promotion) == (stage_at, "hold", None)
+    assert "has changed since it was judged" in found.done
+    assert found.mended == ("second is stopped: guard: errors",)
+    assert context.store.load_champion().name == "first"
+    assert stage(run) == "stopped"
+    assert context.store.experiment() is None
+    assert "is stopped already" in advance(context, now()).reason
+
+
+def test_what_was_stopped_before_its_run_was_tagged_is_not_tried_again(opened) -> None:
+    """Killed between the store and the tag; then the guard stops it."""
+    context = opened()
+    run = nominate(context, bundle("second"))
+    advance(context, now())
+    context.tracker.client.delete_tag(run.run_id, "stage")
+    assert context.store.stop_experiment("guard: errors")
+    again = advance(context, now())
+    assert (again.stage, again.reason) == ("none", "No new challenger: second, the newest, was stopped. guard: errors")
+    assert context.store.experiment() is None
+
+
 def test_another_champion_ends_the_experiment(opened) -> None:
     context = opened()
     run = nominate(context, bundle("second"))
     advance(context, now())
     champion(context, bundle("third", (0.7, 0.6)))
     mended = advance(context, now()).mended
-    assert "the experiment with second ended: another champion serves" in mended
+    assert mended == ("second is stopped: third serves in the champion's place",)
     assert context.store.experiment() is None
     assert stage(run) == "stopped"
     run.tag({"stage": "champion"})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beastmode import Needs, Request
-from beastmode.cache import Partition, Question
+from beastmode.cache import Cache, Memory, Miss, Partition, Question
 from beastmode.cache.partition import canonical
 from beastmode.errors import CacheError
 
@@ -92,6 +92,33 @@ def test_the_order_of_keys_and_the_kind_of_sequence_do_not_matter() -> None:
 
 def test_session_unit_and_request_id_are_no_part_of_it() -> None:
     assert question().key == question(session_id="s", unit="u").key
+
+
+def test_what_a_request_may_cost_and_how_long_it_may_wait_is_no_part_of_it() -> None:
+    assert question(needs=Needs(budget_usd=0.01, deadline_ms=800.0)).key == question(needs=Needs(budget_usd=2.0)).key
+    assert question(needs=Needs(budget_usd=0.01)).key == question().key
+    limited = Needs(json=True, regions=("eu",), deadline_ms=5.0)
+    assert question(needs=limited).key == question(needs=Needs(json=True, regions=("eu",))).key != question().key
+
+
+def test_an_answer_serves_whatever_budget_and_deadline_ask_next() -> None:
+    cache, asked = Cache([Memory()]), []
+
+    def fill(miss: Miss) -> str:
+        asked.append(miss.request.needs)
+        return "4"
+
+    for needs in (Needs(budget_usd=1.0), Needs(), Needs(deadline_ms=1.0), Needs(budget_usd=1e-9)):
+        assert cache.fetch("2+2?", fill, model="m", needs=needs).value == "4"
+    assert cache.fetch("2+2?", fill, model="m", needs=Needs(json=True)).hit is False
+    assert len(asked) == 2
+
+
+def test_every_need_was_thought_of() -> None:
+    changed = {"tools": True, "json": True, "vision": True, "output_tokens": 5, "regions": ("eu",)}
+    assert set(changed) | {"budget_usd", "deadline_ms"} == set(Needs.__slots__)
+    for name, value in changed.items():
+        assert question(needs=Needs(**{name: value})).key != question().key, name  # type: ignore[arg-type]
 
 
 def test_what_is_no_data_is_refused_with_its_name() -> None:

@@ -1,12 +1,15 @@
 """Answers to other questions of the same meaning, with a static encoder fitted on a handful of texts."""
 
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from beastmode import Journal
 from beastmode.cache import Cache, CacheSettings, Cosine, Flat, Memory, Partition, Question, Semantic
 from beastmode.encoding import Encoder
 from beastmode.errors import CacheError
@@ -128,6 +131,129 @@ def test_a_share_of_the_hits_asks_the_model_all_the_same(encoder: Encoder, dial:
     assert 0 < semantic.canary.agreed <= semantic.canary.asked
 
 
+def first_line(held: str, new: str) -> bool:
+    return bare(held.split(" #")[0]) == bare(new.split(" #")[0])
+
+
+def journalled(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("agree", "agreed"), [(first_line, 1.0), (lambda held, new: held == new, 0.0)])
+def test_a_canary_is_journalled_with_both_questions_the_score_and_whether_the_answers_agree(
+    encoder: Encoder, dial: Dial, model: Model, tmp_path: Path, agree: Any, agreed: float
+) -> None:
+    semantic = Semantic(encoder, Alike(), quarantine_seconds=0, canary_share=1.0, agree=agree)
+    with Journal(tmp_path) as journal:
+        cache = Cache([Memory(), semantic], journal=journal, seed=0, **dial.clocks())
+        cache.fetch([{"role": "system", "content": "Be brief."}, {"role": "user", "content": ASKED}], model, model="m")
+        answer = cache.fetch(
+            [{"role": "system", "content": "Be brief."}, {"role": "user", "content": OTHER}], model, model="m"
+        )
+    assert not answer.hit
+    begun = {line["request_id"]: line for line in journalled(tmp_path) if line["kind"] == "begin"}
+    ended = {line["request_id"]: line for line in journalled(tmp_path) if line["kind"] == "end"}
+    (word,) = [line for line in journalled(tmp_path) if line["kind"] == "feedback"]
+    assert (word["signal"], word["value"], word["source"]) == ("canary", agreed, "cache")
+    row = begun[word["request_id"]]
+    assert (row["purpose"], row["plan"]) == ("judge", "cache")
+    assert [message["content"] for message in row["messages"]] == ["Be brief.", ASKED]
+    assert begun[row["parent_request_id"]]["messages"][-1]["content"] == OTHER
+    assert row["predictions"] == [{"candidate": "cache", "quality": 1.0, "cost_usd": 0.0}]
+    assert "propensity" not in row
+    assert ended[row["request_id"]]["cache_tier"] == "semantic"
+    assert ended[row["request_id"]]["cost_usd"] == 0.0
+    assert "cache_tier" not in ended[row["parent_request_id"]]
+
+
+def test_a_journal_without_prompts_keeps_the_texts_of_a_canary_out_too(
+    encoder: Encoder, dial: Dial, model: Model, tmp_path: Path
+) -> None:
+    semantic = Semantic(encoder, Alike(), quarantine_seconds=0, canary_share=1.0, agree=first_line)
+    with Journal(tmp_path, prompts=False) as journal:
+        cache = Cache([Memory(), semantic], journal=journal, seed=0, **dial.clocks())
+        for text in (ASKED, OTHER):
+            cache.fetch(text, model, model="m")
+    assert [line["value"] for line in journalled(tmp_path) if line["kind"] == "feedback"] == [1.0]
+    assert "password" not in "".join(file.read_text() for file in tmp_path.glob("*.jsonl"))
+
+
+def test_an_agree_that_fails_costs_no_request_and_counts_for_nothing(
+    encoder: Encoder, dial: Dial, model: Model, tmp_path: Path
+) -> None:
+    def broken(held: Any, new: Any) -> bool:
+        raise ZeroDivisionError
+
+    semantic = Semantic(encoder, Alike(), quarantine_seconds=0, canary_share=1.0, agree=broken)
+    with Journal(tmp_path) as journal:
+        cache = Cache([Memory(), semantic], journal=journal, seed=0, **dial.clocks())
+        for text in (ASKED, OTHER):
+            assert cache.fetch(text, model, model="m").value.startswith(text)
+    assert semantic.canary.asked == 0
+    assert not [line for line in journalled(tmp_path) if line["kind"] == "feedback" or line.get("purpose") == "judge"]
+
+
+def test_a_model_that_fails_on_a_canary_costs_nobody_the_hit(
+    encoder: Encoder, dial: Dial, model: Model, tmp_path: Path
+) -> None:
+    semantic = Semantic(encoder, Alike(), quarantine_seconds=0, canary_share=1.0)
+    with Journal(tmp_path) as journal:
+        cache = Cache([Memory(), semantic], journal=journal, seed=0, **dial.clocks())
+        cache.fetch(ASKED, model, model="m")
+        model.error = ConnectionRefusedError("no")
+        answer = cache.fetch(OTHER, model, model="m")
+    assert (answer.tier, answer.value) == ("semantic", f"{ASKED} #1")
+    told = [(line["status"], line.get("cache_tier")) for line in journalled(tmp_path) if line["kind"] == "end"]
+    assert told == [("success", None), ("failure", None), ("success", "semantic")]
+    assert semantic.canary.asked == 0
+
+
+def test_a_streamed_canary_is_compared_as_one_text_wherever_it_was_cut(encoder: Encoder, dial: Dial) -> None:
+    cuts = iter([("It costs", " nine."), ("It ", "costs ", "nine.")])
+    compared: list[tuple[Any, Any]] = []
+
+    def agree(held: Any, new: Any) -> bool:
+        compared.append((held, new))
+        return bool(held == new)
+
+    cache, semantic = caches(encoder, dial, quarantine_seconds=0, canary_share=1.0, agree=agree)
+    for text in (ASKED, OTHER):
+        with cache.stream(text, lambda miss: iter(next(cuts)), model="m") as stream:
+            assert "".join(stream) == "It costs nine."
+    assert compared == [("It costs nine.", "It costs nine.")]
+    assert (semantic.canary.asked, semantic.canary.agreed) == (1, 1)
+
+
+def test_a_verifier_that_serves_nothing_costs_no_embedding(encoder: Encoder, dial: Dial) -> None:
+    class Never(Alike):
+        threshold = float("inf")
+
+    semantic = Semantic(encoder, Never(), quarantine_seconds=0)
+    cache = Cache([Memory(), semantic], **dial.clocks())
+    question = Question(Partition("m"), ASKED)
+    cache.put(question, "a")
+    assert not semantic.holds(question.partition)
+    assert cache.looker.embed(Question(question.partition, OTHER)) is None
+
+
+def test_all_candidates_are_scored_in_one_call_where_the_verifier_can(encoder: Encoder, dial: Dial) -> None:
+    class Several(Alike):
+        calls = 0
+
+        def scores(self, pairs: Sequence[tuple[str, str, float]]) -> list[float]:
+            self.calls += 1
+            return [self.accepts(*pair) for pair in pairs]
+
+    verifier = Several()
+    semantic = Semantic(encoder, verifier, quarantine_seconds=0, candidates=8, floor=0.0)
+    cache = Cache([Memory(), semantic], **dial.clocks())
+    for text in ("How do I change my invoice?", ASKED, "Please cancel my password?"):
+        cache.put(text, text, model="m")
+    answer = cache.get("how do i change my password today", model="m")
+    assert answer is not None
+    assert (answer.value, verifier.calls, len(verifier.asked)) == (ASKED, 1, 3)
+
+
 def test_the_oldest_questions_go_where_there_are_too_many(encoder: Encoder, dial: Dial) -> None:
     cache, semantic = caches(encoder, dial, most=10, quarantine_seconds=0)
     for text in TEXTS[:30]:
@@ -168,7 +294,7 @@ class Leaky(Flat):
         super().add(key, vector)
         self.everything[key] = vector
 
-    def nearest(self, vector: Any, most: int) -> list[tuple[bytes, float]]:
+    def nearest(self, vector: Any, most: int, floor: float = -1.0) -> list[tuple[bytes, float]]:
         return [(key, 1.0) for key in self.everything]
 
 

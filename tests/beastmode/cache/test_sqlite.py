@@ -181,10 +181,12 @@ def test_parent_and_forked_child_go_on_with_connections_of_their_own(path: Path)
 SCRIBBLE = """
 import os, sys
 for end in ("", "-wal"):
-    if os.path.exists(sys.argv[1] + end):
+    try:
         with open(sys.argv[1] + end, "r+b") as file:
             size = os.path.getsize(sys.argv[1] + end)
             file.write(os.urandom(size))
+    except FileNotFoundError:
+        pass  # another process is just replacing it
 """
 
 

@@ -21,9 +21,18 @@ def key(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-def test_the_flat_index_finds_what_arithmetic_finds_whatever_came_and_went() -> None:
-    vectors, rng = units(300), np.random.default_rng(1)
-    index, held = Flat(32), {}
+@pytest.mark.parametrize(
+    ("width", "decay", "floor"),
+    [(32, 0.0, -1.0), (300, 0.0, -1.0), (300, 0.0, 0.8), (300, 0.02, 0.5), (300, 0.02, 0.99)],
+)
+def test_the_flat_index_finds_what_arithmetic_finds_whatever_came_and_went(
+    width: int, decay: float, floor: float
+) -> None:
+    """Wide vectors are read in two parts; `decay` lets the first columns be the main directions, or not."""
+    rng = np.random.default_rng(1)
+    vectors = units(300, width) * np.exp(-decay * np.arange(width))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    index, held, most = Flat(width), {}, 0
     for step in range(1500):
         number = int(rng.integers(300))
         if number in held and rng.random() < 0.5:
@@ -35,13 +44,26 @@ def test_the_flat_index_finds_what_arithmetic_finds_whatever_came_and_went() -> 
             held[number] = vector
         if step % 50 == 0 and held:
             query = vectors[int(rng.integers(300))]
-            expected = sorted(-float(vector @ query) for vector in held.values())[:4]
-            found = index.nearest(query, 4)
-            assert [-cosine for _, cosine in found] == pytest.approx(expected, abs=1e-6)
-            assert all(float(held[int.from_bytes(k, "big")] @ query) == pytest.approx(c, abs=1e-6) for k, c in found)
+            expected = [cosine for v in held.values() if (cosine := float(v @ query)) >= floor]
+            found = index.nearest(query, 4, floor)
+            assert [cosine for _, cosine in found] == pytest.approx(sorted(expected, reverse=True)[:4], abs=1e-5)
+            assert all(float(held[int.from_bytes(k, "big")] @ query) == pytest.approx(c, abs=1e-5) for k, c in found)
+            most = max(most, len(found))
+    assert most > 0
     assert len(index) == len(held)
     index.remove(b"unknown")
-    assert Flat(32).nearest(vectors[0], 4) == []
+    assert Flat(width).nearest(vectors[0], 4) == []
+
+
+def test_a_zero_vector_and_equal_ones_are_no_special_case() -> None:
+    index = Flat(256)
+    for number in range(3):
+        index.add(key(number), units(1, 256)[0])
+    index.add(key(3), np.zeros(256, dtype=np.float32))
+    found = index.nearest(units(1, 256)[0], 2, 0.9)
+    assert {k for k, _ in found} < {key(0), key(1), key(2)}
+    assert [cosine for _, cosine in found] == pytest.approx([1.0, 1.0], abs=1e-5)
+    assert index.nearest(np.zeros(256, dtype=np.float32), 4, 0.5) == []
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from beastmode.cache.memory import LeastRecent
-from beastmode.eviction import GhostLfu, Ranked, Sieve
-from models.evictors.replay import belady, hand_over, next_use, replay
+from beastmode.eviction import RULES, GhostLfu, LeastRecent, NextUse, hand_over
+from models.evictors.replay import belady, next_use, replay
 
 
 def most_hits(keys: list[int], capacity: int, held: frozenset[int]) -> int:
@@ -33,7 +32,7 @@ def test_the_next_use_of_each_request_is_where_its_key_comes_again():
     assert next_use(np.array([3, 1, 3, 3, 2, 1])).tolist() == [2, 5, 3, 6, 6, 6]
 
 
-@pytest.mark.parametrize("rule", [LeastRecent, GhostLfu, Sieve, Ranked])
+@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
 def test_no_rule_beats_belady_and_none_holds_more_than_it_may(rule):
     keys = np.random.default_rng(0).zipf(1.3, 4000) % 300
     played = replay(keys, rule(), 30)
@@ -60,13 +59,30 @@ def test_what_was_remembered_before_contents_were_handed_over_stays():
     assert [rule.evict() for _ in range(3)][-1] == 1
 
 
-def test_a_learner_is_called_at_once_and_then_with_the_keys_since_its_last_call():
+def test_a_vote_that_is_handed_contents_holds_just_these_and_its_rules_go_on_from_there():
+    rule = RULES["adaptive"]()
+    has = replay(np.array([1, 1, 1, 2, 3]), rule, 3).held
+    hand_over(rule, has, [2, 7, 8])
+    assert replay(np.array([2, 7, 8]), rule, 3, [2, 7, 8]).hits == 3
+    assert sorted(rule.evict() for _ in range(3)) == [2, 7, 8]
+
+
+def test_being_handed_a_key_is_no_use_of_it():
+    rule = NextUse(pace=3.0)
+    hand_over(rule, replay(np.array([1, 1, 2]), rule, 3).held, [2, 7])
+    replay(np.array([2]), rule, 3, [2, 7])
+    assert [rule.evict(), rule.evict()] == [7, 2]
+    assert rule.uses.clock == 4
+    assert rule.uses.places([7]).tolist() == [-1]
+
+
+def test_a_learner_is_told_of_all_requests_in_their_order():
     told = []
-    replay(np.arange(10), Ranked(), 4, watch=lambda rule, keys: told.append(keys.tolist()), every=4)
-    assert told == [[], [0, 1, 2, 3], [4, 5, 6, 7]]
+    replay(np.arange(1000) % 7, LeastRecent(), 4, watch=told.append)
+    assert np.concatenate(told).tolist() == [number % 7 for number in range(1000)]
+    assert len(told) > 1
 
 
-@pytest.mark.parametrize(("capacity", "every"), [(0, 0), (0, 5), (3, 0)])
-def test_a_cache_of_nothing_or_a_learner_that_is_never_called_is_refused(capacity, every):
+def test_a_cache_of_nothing_is_refused():
     with pytest.raises(ValueError, match="must be at least 1"):
-        replay(np.arange(3), Ranked(), capacity, watch=lambda rule, keys: None, every=every)
+        replay(np.arange(3), LeastRecent(), 0)

@@ -6,7 +6,7 @@ import pytest
 from models.experiments.differences import Dealing
 from models.experiments.guardrails import guardrails, holm
 from models.experiments.settings import Settings
-from tests.models.experiments.worlds import experiment
+from tests.models.experiments.worlds import experiment, ramped
 
 
 def breaches(seed, **known):
@@ -31,6 +31,27 @@ def test_harm_is_found_and_named(known, name):
     assert np.mean([one[name].breached[-1] for one in found]) >= 0.95
     assert f"{name} is breached: challenger" in found[0][name].sentence
     assert "refusal rate holds" in found[0]["refusal rate"].sentence
+
+
+def test_a_ramp_does_not_compare_the_champions_quiet_days_with_busy_ones():
+    """All answers become slower while the share rises: the champion's plain p95 is that of quieter days."""
+    ratios, breached = [], 0
+    for seed in range(20):
+        rows = ramped(np.random.default_rng(seed), 12_000, slower=(1.0, 2.0, 5.0))
+        slow = {g.name: g for g in guardrails(rows, Dealing.of(rows, 400), Settings(planned=8000))}["p95 latency in ms"]
+        ratios.append(slow.challenger[-1] / slow.champion[-1])
+        breached += bool(slow.breached.any())
+        mine = rows.arm == "challenger"
+        assert np.quantile(rows.latency_ms[mine], 0.95) > 1.2 * np.quantile(rows.latency_ms[~mine], 0.95)
+    assert np.mean(ratios) == pytest.approx(1.0, abs=3 * np.std(ratios) / np.sqrt(20))
+    assert breached <= 1
+
+
+def test_harm_is_found_on_a_ramp_too():
+    rows = ramped(np.random.default_rng(0), 12_000, slower=(5.0, 2.0, 1.0))
+    rows.latency_ms[rows.arm == "challenger"] *= 1.8
+    slow = {g.name: g for g in guardrails(rows, Dealing.of(rows, 400), Settings(planned=8000))}["p95 latency in ms"]
+    assert slow.breached[-1]
 
 
 def test_without_latencies_two_guardrails_remain():

@@ -8,7 +8,7 @@ import pytest
 
 from beastmode.objective import Objective
 from models.experiments import Settings, judge
-from tests.models.experiments.worlds import experiment
+from tests.models.experiments.worlds import experiment, ramped
 
 FREE = Objective()
 QUICK = Settings(planned=4000)
@@ -34,6 +34,19 @@ def test_arms_that_are_alike_are_told_apart_as_seldom_as_alpha_says():
 def test_arms_that_are_alike_with_units_that_return():
     found = verdicts(100, n=4000, per_unit=4, settings=Settings(planned=1000))
     assert found["promote"] / 100 <= 0.05 + 2 * 0.022
+
+
+def test_arms_that_are_alike_on_a_ramp_through_days_that_change():
+    """80 A/A worlds from 5 to 50%, worse and slower answers every day: as seldom as with a share that stays."""
+    found = Counter()
+    for seed in range(80):
+        rows = ramped(np.random.default_rng(seed), slower=(1.0, 1.5, 2.5), worse=(0.0, 0.1, 0.3))
+        first = judge(rows, Settings(planned=6000), FREE, every=300).first
+        found[first[0] if first else "hold"] += 1
+    assert found["promote"] / 80 <= 0.05 + 2 * 0.0244
+    assert found["reject"] / 80 <= 0.05 + 2 * 0.0244
+    assert found["roll back"] <= 3
+    assert found["hold"] < 80, "what never errs is not at its level"
 
 
 def test_cheaper_at_a_loss_of_the_whole_margin_is_seldom_promoted():
@@ -85,6 +98,17 @@ def test_losing_the_log_of_one_arm_holds():
     judged = judge(experiment(np.random.default_rng(3), lift=0.1, lost=0.03), QUICK, FREE)
     assert judged.verdict == "hold"
     assert "and the logged share -0.02" in judged.reason
+
+
+def test_logs_that_lose_as_much_of_both_arms_hold_as_seldom_as_promised():
+    """60 worlds that lose one row in ten, each side of the interval at one in twenty."""
+    alarms = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        rows = replace(experiment(rng, n=3000), logged=rng.random(3000) >= 0.1)
+        logging = judge(rows, Settings(planned=3000, mismatch_alpha=0.1), FREE, every=300).logging
+        alarms += (logging.better() | logging.worse()).any()
+    assert alarms / 60 <= 0.1 + 2 * 0.039
 
 
 def test_the_evidence_is_there_at_every_look():

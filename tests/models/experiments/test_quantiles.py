@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from models.experiments.quantiles import always, once
+from models.experiments.guardrails import _design_effect
+from models.experiments.quantiles import _weighted, always, once
 
 TRUE = float(np.exp(6 + 0.8 * 1.6448536269514722))
 
@@ -35,6 +37,50 @@ def test_the_sequence_covers_at_every_look_and_one_look_does_not():
     assert np.mean(peeked) > 0.2
     assert low[0, -1] > 0.75 * TRUE
     assert high[0, -1] < 1.35 * TRUE
+
+
+def test_the_sequence_covers_with_units_whose_requests_are_alike():
+    """Five requests a unit; by rows alone it misses far too often."""
+    rng = np.random.default_rng(5)
+    looks = np.arange(100, 1501, 100)
+    missed, naive = [], []
+    for _ in range(150):
+        unit = np.repeat(np.arange(300), 5)
+        values = np.exp(6 + 0.8 * (0.8 * rng.normal(size=300)[unit] + 0.6 * rng.normal(size=1500)))
+        spread = _design_effect(values, unit.astype(str))
+        for found, effect in ((missed, spread), (naive, 1.0)):
+            _, low, high = always(values, 0.95, [0.1], looks, effect)
+            found.append(((low > TRUE) | (high < TRUE)).any())
+    assert np.mean(missed) <= 0.1 + 2 * 0.0245
+    assert np.mean(naive) > np.mean(missed) + 0.05
+
+
+def test_the_sequence_covers_what_its_weights_ask_for():
+    """One value in five is of a slow kind, which shall count four times as much: half of the weight."""
+    rng = np.random.default_rng(6)
+    looks = np.arange(100, 2001, 100)
+    mixed = np.exp(6 + np.linspace(0, 4, 40_001))
+    true = mixed[np.searchsorted((norm.cdf((np.log(mixed) - 6) / 0.8) + norm.cdf((np.log(mixed) - 7) / 0.8)) / 2, 0.95)]
+    missed, plain = [], []
+    for _ in range(150):
+        slow = rng.random(2000) < 0.2
+        values = latencies(rng, 2000) * np.where(slow, np.e, 1.0)
+        for found, weights in ((missed, np.where(slow, 4.0, 1.0)), (plain, None)):
+            _, low, high = always(values, 0.95, [0.1], looks, weights=weights)
+            found.append(((low > true) | (high < true)).any())
+    assert np.mean(missed) <= 0.1 + 2 * 0.0245
+    assert np.mean(plain) > 0.5
+
+
+def test_equal_weights_change_nothing():
+    values = latencies(np.random.default_rng(7), 700)
+    looks = np.array([0, 5, 60, 700])
+    for one, other in zip(
+        always(values, 0.95, [0.1, 0.05], looks),
+        _weighted(values, 0.95, [0.1, 0.05], looks, 1.0, np.full(700, 3.0)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_design_effect_widens_the_bounds():

@@ -1,5 +1,7 @@
 """Experiments whose truth is known, for the tests of their judges."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.experiments import Rows
@@ -25,4 +27,19 @@ def experiment(
         refused=rng.random(n) < 0.002,
         logged=rng.random(n) >= lost * challenger,
         expected={"quality": ease, "cost_usd": 0.002 * size},
+    )
+
+
+def ramped(rng, n=6000, shares=(0.05, 0.2, 0.5), slower=(1.0, 1.0, 1.0), worse=(0.0, 0.0, 0.0), **known):
+    """Arms that are alike while the share rises and days change: `slower` and `worse` are what a step does to both."""
+    step = np.arange(n) * len(shares) // n
+    share = np.array(shares)[step]
+    rows = experiment(rng, n=n, **known)
+    challenger = rng.random(n) < share
+    return replace(
+        rows,
+        arm=np.where(challenger, "challenger", "champion"),
+        arm_probability=np.where(challenger, share, 1 - share),
+        latency_ms=rows.latency_ms * np.array(slower)[step],
+        quality=np.where(rng.random(n) < np.array(worse)[step], 0.0, rows.quality),
     )

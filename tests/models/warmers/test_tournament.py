@@ -39,4 +39,8 @@ def test_where_keys_come_at_random_nothing_is_lost_to_the_heuristic(seed):
 def test_every_warmer_and_none_are_in_the_report():
     known = evenly(40, 100, 6, 0)
     held = tournament.hold(known, SETTINGS, 0)
-    assert set(held.played) == {"none"} | {f"{name}@{budget:g}" for name in WARMERS for budget in SETTINGS.budgets}
+    rows = (*WARMERS, "oracle")
+    assert set(held.played) == {"none"} | {f"{name}@{budget:g}" for name in rows for budget in SETTINGS.budgets}
+    for budget in SETTINGS.budgets:
+        best = held.played[f"oracle@{budget:g}"].hit_rate
+        assert all(held.played[f"{name}@{budget:g}"].hit_rate <= best <= held.ceiling for name in WARMERS)
