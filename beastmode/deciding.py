@@ -81,16 +81,20 @@ class Side:
         values = self.outlook.expected.utility[0].tolist()
         known = [value if value == value else -1e300 for value in values]
         eligible = compress(range(len(names)), self.outlook.eligible[0].tolist())
-        ranked = sorted(eligible, key=known.__getitem__)
+        # Of equals the policy takes the first.
+        ranked = sorted(eligible, key=lambda c: (known[c], -c))
         if len(ranked) == 1:
             return f"{name}: the only eligible candidate"
         *_, second, best = ranked
+        if values[best] != values[best]:
+            return f"{name}: nothing eligible is priced; taken with probability {chances[column]:.3f}"
         if column == best:
             lead = values[best] - values[second]
             ahead = "the only priced one" if lead != lead else f"{lead:.3f} ahead of {names[second]}"
             return f"{name}: highest utility {values[best]:.3f}, {ahead}"
         greedy = greedy_of(self.serving.bundle)
-        more = f"{names[best]} promises {values[best] - values[column]:.3f} more"
+        lead = values[best] - values[column]
+        more = f"{names[best]} promises {lead:.3f} more" if lead == lead else f"{names[best]} is priced, and it is not"
         if greedy is not None and greedy.incumbent == column and chances[column] >= max(chances):
             return f"{name}: the incumbent stays, {more} and the margin is {greedy.margin:.3f}"
         return f"{name}: explored with probability {chances[column]:.3f}, {more}"

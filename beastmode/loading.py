@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from beastmode.bundle import Bundle
-from beastmode.errors import StoreError
+from beastmode.errors import BundleError, StoreError
 from beastmode.folder import POINTER
 from beastmode.signing import PublicKey
 
@@ -14,7 +14,17 @@ def load_bundle(
     cache: str | Path | None = None,
     public_key: PublicKey | None = None,
 ) -> Bundle:
-    """Read a bundle from a folder, from a store's pointer, or from a registry."""
+    """Read a bundle from a folder, from a store's pointer, or from a registry.
+
+    Raises BundleError where `sha256` is given, and whatever the source leads to has another manifest.
+    """
+    bundle = _found(source, sha256, cache, public_key)
+    if sha256 is not None and bundle.sha256 != sha256:
+        raise BundleError(f"{source}: it leads to manifest {bundle.sha256}, not to {sha256}; correct one of them")
+    return bundle
+
+
+def _found(source: str | Path, sha256: str | None, cache: str | Path | None, public_key: PublicKey | None) -> Bundle:
     if str(source).startswith("models:/"):
         from beastmode.registry import fetch
 

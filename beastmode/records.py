@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,13 +77,13 @@ class Request:
 
     @classmethod
     def of(cls, prompt: "str | Sequence[Message] | Request", **known: Any) -> "Request":
-        """Make a request of a prompt or of chat messages.
+        """Make a request of a prompt or of chat messages; `known` are its other fields, in place of a Request's own.
 
         >>> Request.of("2+2?").text
         '2+2?'
         """
         if isinstance(prompt, Request):
-            return prompt
+            return replace(prompt, **known) if known else prompt
         messages = ({"role": "user", "content": prompt},) if isinstance(prompt, str) else tuple(prompt)
         return cls(messages=messages, **known)
 

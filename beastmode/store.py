@@ -155,8 +155,9 @@ class Store:
                 self.folder(name).rename(doomed)
                 shutil.rmtree(doomed)
             for draft in (*self.path.glob(".*.draft"), *(self.path / "bundles").glob(".*.draft")):
-                if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+                with suppress(FileNotFoundError):  # Its writer was done meanwhile.
+                    if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
+                        shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
             return gone
 
     def point(self, pointer: Pointer, *, seen: State | None = None) -> Pointer:
@@ -261,7 +262,8 @@ class Store:
             raise BundleError(f"{self.folder(pointer.bundle)}: it does not have the hash that the pointer names")
         # One against an earlier champion is over, and must not come to life when that one serves again; the one
         # against the present champion ends with it, and after it, so that a crash in between takes nobody off trial.
-        self._end_others(self.champion())
+        with suppress(StoreError):  # A damaged pointer names no champion, and this one takes its place.
+            self._end_others(self.champion())
         replace_file(self.path / POINTER, pointer.to_json().encode())
         self._end_others(pointer)
         return pointer

@@ -1,6 +1,7 @@
 """Hits that several processes keep, against one cache for all of them."""
 
 import multiprocessing
+import queue
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -81,7 +82,16 @@ def _workers(parts: Sequence[Sequence[Call]], where: str | None, prefix: str) ->
     children = [context.Process(target=_work, args=(part, where, prefix, barrier, results)) for part in parts]
     for child in children:
         child.start()
-    told = [results.get(timeout=1200) for _ in children]
+    told: list[dict[str, Any]] = []
+    while len(told) < len(children):
+        try:
+            told.append(results.get(timeout=1))
+        except queue.Empty:
+            dead = [child.exitcode for child in children if child.exitcode]
+            if dead:
+                for child in children:
+                    child.terminate()
+                raise RuntimeError(f"a worker ended with exit code {dead[0]}; what it said stands above") from None
     for child in children:
         child.join()
     return told

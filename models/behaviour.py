@@ -136,6 +136,7 @@ def _foretold(fit: Any, served: Indices, fold: Indices, m: int) -> Floats:
     said = np.zeros((len(served), m))
     for one in range(int(fold.max()) + 1):
         rows, others = np.flatnonzero(fold == one), np.flatnonzero(fold != one)
+        others = others if len(others) else rows  # one prompt for all: nothing tells rows apart
         known = np.unique(served[others])
         said[np.ix_(rows, known)] = 1.0 if len(known) == 1 else fit(others)(rows)
     used = np.unique(served)
@@ -149,6 +150,8 @@ def _shares(served: Indices, taught: Indices) -> Any:
 
 
 def _logistic(features: Floats, served: Indices, taught: Indices) -> Any:
+    if not features.shape[1]:
+        return _shares(served, taught)  # where no prompt is logged
     model = LogisticRegression(C=1.0, max_iter=500).fit(features[taught], served[taught])
     return lambda rows: model.predict_proba(features[rows])
 

@@ -96,15 +96,21 @@ def train(known: Questions, embed: Embed, settings: VerifierSettings, seed: int)
 
 
 def trained(found: Examples, settings: VerifierSettings, seed: int) -> Trained:
-    """Return the verifier of examples; raises ValueError where all pairs have one label."""
+    """Return the verifier of examples; raises ValueError where all pairs, or all near ones, have one label."""
     if found.same.all() or not found.same.any():
         raise ValueError("verifier: every pair has one label; give questions that are alike and others that are not")
+    asked = sum(len(part) for _, part in found.streams)
+    near = found.same[:asked]
+    if near.all() or not near.any():  # true of none at all, too
+        raise ValueError(
+            f"verifier: of {asked} earlier questions that lie near to a later one {int(near.sum())} ask the same; "
+            "scores are calibrated on both kinds: give more pairs"
+        )
     raw = np.zeros(len(found.rows))
     for fold in range(settings.folds):
         outside = found.fold == fold
         forest = Forest.parse(_fit(found, ~outside, settings, seed))
         raw[outside] = forest.predict(found.rows[outside])[:, 0]
-    asked = sum(len(part) for _, part in found.streams)
     curve = LogisticRegression(C=1e6).fit(raw[:asked, None], found.same[:asked])
     slope, offset = float(curve.coef_[0, 0]), float(curve.intercept_[0])
     scores = 1 / (1 + np.exp(-np.clip(slope * raw + offset, -700, 700)))

@@ -83,11 +83,16 @@ def judge(
 
 
 def mean_low(values: Floats, group: NDArray[np.intp] | None, delta: float) -> float:
-    """Return a lower bound of a mean whose groups are independent: the normal one, (requests,) -> its mean."""
+    """Return a lower bound of a mean whose groups are independent: the normal one, (requests,) -> its mean.
+
+    Minus infinity where there are not two groups.
+    """
     mean = float(values.mean())
     if group is None:
         group = np.arange(len(values))
     at = np.unique(group, return_inverse=True)[1]
     residual = np.bincount(at, values - mean)
-    error = float(np.sqrt((residual**2).sum() * len(residual) / max(len(residual) - 1, 1))) / len(values)
+    if len(residual) < 2:
+        return -np.inf  # one group says nothing of how groups differ
+    error = float(np.sqrt((residual**2).sum() * len(residual) / (len(residual) - 1))) / len(values)
     return mean - NormalDist().inv_cdf(1 - delta) * error

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from beastmode.bundle import Bundle
+from features.joins import SERVING
 from features.ledger import COLUMNS, once
 from features.spending import filed, spending
 from features.table import Table
@@ -145,7 +146,7 @@ def _savings(
 
 
 def _overhead(context: Context, test: Table) -> tuple[Overhead, int]:
-    """Return what probes (grading and shadows included) and warming cost in the days of the held-out slice.
+    """Return what probes (shadows included), grading and warming cost in the days of the held-out slice.
 
     And how many requests were served in them. The router runs on the application's own processor: it costs nothing
     that a bill shows.
@@ -158,5 +159,7 @@ def _overhead(context: Context, test: Table) -> tuple[Overhead, int]:
         return Overhead(), len(test)
     lines = {line.name: line for line in spending(filed(once(frame))).by["purpose"]}
     usd = {name: line.usd for name, line in lines.items()}
-    spent = Overhead(probes=usd.get("probe", 0.0) + usd.get("shadow", 0.0), warming=usd.get("warm", 0.0))
-    return spent, max(lines["serve"].calls if "serve" in lines else 0, len(test))
+    spent = Overhead(
+        probes=usd.get("probe", 0.0) + usd.get("shadow", 0.0), judge=usd.get("judge", 0.0), warming=usd.get("warm", 0.0)
+    )
+    return spent, max(sum(lines[name].calls for name in SERVING if name in lines), len(test))

@@ -95,7 +95,10 @@ def train_verifier(context: Context, at: datetime, progress: Stages) -> TrainedV
         progress("read", 0.1)
         taught = examples(past, embed, settings.training, seed)
         progress("learn", 0.4)
-        learned = trained(taught, settings.training, seed)
+        try:
+            learned = trained(taught, settings.training, seed)
+        except ValueError as error:
+            raise NotEnough(str(error)) from error
         progress("judge", 0.8)
         new = _contestant(learned.verifier, future, embed, settings.training, seed)
         old, why = _serving(context, pointer)
@@ -122,7 +125,7 @@ def _known(
     context: Context, settings: VerifierTraining, at: datetime, pointer: Pointer | None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Checked]:
     """Return judged pairs, canaries as pairs, and what traffic says of the verifier in service since its promotion."""
-    judged = [] if not settings.pairs else _rows(settings.pairs.format(root=context.settings.paths.root))
+    judged = [] if not settings.pairs else _rows(settings.pairs.replace("{root}", str(context.workspace.root)))
     since = at - timedelta(days=settings.history_days)
     rows = context.lake.interactions(since=since.date(), until=at.date(), columns=COLUMNS)
     rows = rows[((rows["at"] >= since) & (rows["at"] <= at)).to_numpy(dtype=bool)]

@@ -109,9 +109,11 @@ def warm(context: Context, at: datetime, *, dry_run: bool = False) -> Warmed:
                     if (request := known.requests[row]) is not None]  # fmt: skip
         with counts("warm", "prefills") as show:
             told = filling.run(prefills, show)
-        prefixes = _keep_alive(context, filling, journal, place, at) if settings.keepalive else 0
-    if told.stopped is None or told.stopped.startswith("the budget"):
-        (place / f"{plan.name}.open.json").rename(place / f"{plan.name}.closed.json")
+        ended = told.stopped is None or told.stopped.startswith("the budget")
+        # A run that a hand or a provider stopped asks for nothing more.
+        prefixes = _keep_alive(context, filling, journal, place, at) if settings.keepalive and ended else 0
+        if ended:
+            (place / f"{plan.name}.open.json").rename(place / f"{plan.name}.closed.json")
     notes = () if told.stopped is None else (f"to go on: python -m pipelines warm --config {context.settings.name}",)
     return Warmed(plan, resumed, told, before + ledger.spent, settings.budget_usd, notes, prefixes)
 

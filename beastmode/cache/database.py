@@ -88,9 +88,11 @@ class Database:
             os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
         connection = sqlite3.connect(self.path, self._timeout, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            self._prepare(connection)
+            # One at a time: where two switch a new file to WAL mode SQLite refuses one at once, whatever its timeout.
+            with self._alone():
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                self._prepare(connection)
         except BaseException:
             connection.close()
             raise
@@ -105,11 +107,22 @@ class Database:
         """Put an empty file in the place of a damaged one, unless another process has done it."""
         mine = _file(self.path) if self._connection is None else self._file
         self._close()
-        with _alone(self.path.with_name(self.path.name + ".lock")):
+        with self._alone():
             if _file(self.path) == mine:
                 for end in ("", "-wal", "-shm"):
                     self.path.with_name(self.path.name + end).unlink(missing_ok=True)
                 self.replaced += 1
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one at a time in; the system frees the lock when its holder dies."""
+        path = self.path.with_name(self.path.name + ".lock")
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "a") as lock:
+            if os.name == "posix":
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def before_fork(self) -> None:
         """Let go of the file: SQLite forbids a connection to cross a fork."""
@@ -123,17 +136,6 @@ class Database:
     def after_fork_in_child(self) -> None:
         """Go on, with a lock of its own."""
         self._lock = threading.Lock()
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process at a time in; the system frees the lock when its holder dies."""
-    with path.open("a") as lock:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _file(path: Path) -> tuple[int, int]:

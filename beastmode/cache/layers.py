@@ -54,6 +54,8 @@ class Layers:
             self._shared.tier.recalled, self._recalls, otherwise=None
         )
         if found is None:
+            # What is held from now on may have been removed elsewhere when the tier is back: all of them count then.
+            self._recalls = self._recalls or 0
             return
         self._recalls, keys = found
         for guard in self.guards:
@@ -86,6 +88,7 @@ class Layers:
 
     def store(self, entry: Entry) -> None:
         """Hold an entry in every tier, the shared ones first: who waits for it elsewhere looks there."""
+        self.sync()  # first, so that a removal elsewhere from now on is heard of
         for depth in reversed(range(len(self.guards))):
             self._put(depth, entry)
 
@@ -97,6 +100,9 @@ class Layers:
                 told = guard.call(guard.tier.recall, key, otherwise=False) is None
             else:
                 guard.call(guard.tier.remove, key, otherwise=None)
+        # One's own removal is heeded at once: it must not take what is put after it.
+        self._synced = -math.inf
+        self.sync()
         if self._shared is not None and not told:
             raise CacheError(
                 f"cache: key {key.hex()[:12]} is removed here only: tier {self._shared.name} is down "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from beastmode import arrays
 from beastmode.cache.pairs import NAMES, features
-from beastmode.cache.reading import Rarity
+from beastmode.cache.reading import Rarity, Reading, read
 from beastmode.errors import BundleError
 from beastmode.folder import read_folder, seal, write_folder
 from beastmode.forest import Forest
@@ -55,9 +55,14 @@ class LearnedVerifier:
         return float(self.scores(((question, stored_question, cosine),))[0])
 
     def scores(self, pairs: Sequence[tuple[str, str, float]]) -> NDArray[np.float64]:
-        """Return the probabilities of pairs (question, stored question, cosine), (pairs,)."""
+        """Return the probabilities of pairs (question, stored question, cosine), (pairs,).
+
+        Zero where words do not say it all: where a question is longer than what is read of it, for two prompts that
+        begin alike may end in two questions, and where the signs differ (`12 + 4`, `12 - 4`; 1.5, 15).
+        """
         rows = np.array([features(*pair, self.rarity) for pair in pairs]).reshape(-1, len(NAMES))
-        return np.array([self._probability(raw) for raw in self.forest.predict(rows)[:, 0].tolist()])
+        told = np.array([self._probability(raw) for raw in self.forest.predict(rows)[:, 0].tolist()])
+        return np.where([_said(read(one), read(two)) for one, two, _ in pairs], told, 0.0)
 
     def _probability(self, raw: float) -> float:
         return 1 / (1 + math.exp(-min(max(self.slope * raw + self.offset, -700.0), 700.0)))
@@ -87,6 +92,11 @@ class LearnedVerifier:
             return cls.of(files[FOREST].decode(), table, told=told if isinstance(told, dict) else {}, **numbers)
         except (ValueError, KeyError) as error:
             raise BundleError(f"{path}: {error}") from error
+
+
+def _said(one: Reading, two: Reading) -> bool:
+    """Return whether the features of two questions speak of all that they say."""
+    return not one.cut and not two.cut and one.signs == two.signs
 
 
 def _number(manifest: Mapping[str, Any], name: str, path: Path | str) -> float:

@@ -90,6 +90,8 @@ class Question:
     text: str
     asker: str | None = None
     """Who asks, for the quarantine of new entries; no part of the key."""
+    whole: bool = field(default=False, compare=False, repr=False)
+    """Whether the partition's conversation holds the text already."""
     key: bytes = field(init=False, repr=False)
     """32 bytes: the exact text within its partition."""
 
@@ -102,6 +104,8 @@ class Question:
     def messages(self) -> tuple[Message, ...]:
         """The chat messages that it was taken from."""
         told = (*self.partition.system, *self.partition.conversation)
+        if self.whole:
+            return told
         last = self.partition.conversation[-1] if self.partition.conversation else {"role": "system"}
         if last.get("role") == "user" and "content" not in last:
             return (*told[:-1], {**last, "content": self.text})
@@ -127,7 +131,8 @@ class Question:
         messages = request.messages
         system = tuple(takewhile(lambda message: message.get("role") in ("system", "developer"), messages))
         rest = list(messages[len(system) :])
-        if rest and rest[-1].get("role") == "user" and isinstance(rest[-1].get("content"), str):
+        whole = not (rest and rest[-1].get("role") == "user" and isinstance(rest[-1].get("content"), str))
+        if not whole:
             rest[-1] = {name: value for name, value in rest[-1].items() if name != "content"}
         needs = {name: value for name in _SHAPING if (value := getattr(request.needs, name)) != getattr(_NEEDS, name)}
         partition = Partition(
@@ -135,4 +140,5 @@ class Question:
             epochs or {},
         )  # fmt: skip
         text = request.text
-        return cls(partition, text if normalise is None else normalise(text), request.unit or request.session_id)
+        said = text if normalise is None else normalise(text)
+        return cls(partition, said, request.unit or request.session_id, whole)

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beastmode.cache.lexicon import ASKING, NEGATIONS, NUMBERS, SAME
-from beastmode.lexical import window
 
 BUCKETS = 1 << 14
 """Places of the table of rarities: words are hashed, so that it holds no logged text."""
 MOST_WORDS = 48
-"""Words of a question that are compared; a longer one is compared by its beginning."""
+"""Words of a question that are compared; of a longer one no more than its beginning is read."""
+MOST_CHARACTERS = 1024
+"""Characters that are read, likewise."""
 
 _WORD = re.compile(r"[^\W_]+(?:\+\+|#)?")
 _SHORT = (("can't", "can not"), ("cannot", "can not"), ("won't", "will not"), ("n't", " not"), ("'re", " are"),
@@ -26,6 +27,12 @@ _WHATS = re.compile(r"\b(what|where|who|how|when|that|there|it|he|she)'?s\b")
 _STANDING = SAME | NUMBERS
 _COMMA = re.compile(r"(?<=\d)[,.](?=\d)")
 _DIGIT = re.compile(r"\d")
+_SIGN = re.compile(
+    r"\d+(?:\.\d+)+|\d+,\d{1,2}(?!\d)|(?<![^\W\d_])[-−/]\s*(?=\d)"
+    r"|[^\w\s.,;:!?'\"()\[\]{}\-−/–—…`´‘’“”«»¿¡]"
+)
+"""What words leave out and what may turn a question round: fractions, a minus or a slash at a number, and every mark
+that is no punctuation (operators, currencies, percents, emoji)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,19 +51,29 @@ class Reading:
     """The question words, in order."""
     repeats: bool
     """Whether a word stands there more than once."""
+    cut: bool
+    """Whether there is more than was read."""
+    signs: tuple[str, ...]
+    """In order, what is said beside words."""
+
+
+def read(text: str) -> Reading:
+    """Read a question; what was read lately is remembered."""
+    # Of the rest no more is kept than that there is one: prompts may be long, and many are remembered.
+    return _read(text[: MOST_CHARACTERS + 1])
 
 
 @lru_cache(maxsize=1 << 14)
-def read(text: str) -> Reading:
-    """Read a question; what was read lately is remembered."""
-    seen = window(text)[:1024].replace("’", "'").replace("‘", "'")
+def _read(text: str) -> Reading:
+    seen = text[:MOST_CHARACTERS].replace("’", "'").replace("‘", "'")
     names = frozenset(_names(seen))
     lower = seen.lower()
     lower = _WHATS.sub(r"\1 is", lower)
     if "'" in lower or "cannot" in lower:
         for short, long in _SHORT:
             lower = lower.replace(short, long)
-    raw = _WORD.findall(_COMMA.sub("", lower))[:MOST_WORDS]
+    every = _WORD.findall(_COMMA.sub("", lower))
+    raw = every[:MOST_WORDS]
     words = tuple([_STANDING.get(word, word) for word in raw])
     bag = frozenset(words)
     numbers = [NUMBERS.get(word, word) for word in raw if word in NUMBERS or _DIGIT.search(word)]
@@ -70,6 +87,8 @@ def read(text: str) -> Reading:
         grams=frozenset(map("".join, zip(flat, flat[1:], flat[2:], strict=False))),
         asks=tuple([word for word in raw if word in ASKING]),
         repeats=len(bag) < len(words),
+        cut=len(text) > MOST_CHARACTERS or len(every) > MOST_WORDS,
+        signs=tuple([sign.rstrip() for sign in _SIGN.findall(seen)]),
     )
 
 

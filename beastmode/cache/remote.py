@@ -10,6 +10,8 @@ from beastmode.cache.tiers import RECALLS
 from beastmode.errors import CacheError
 from beastmode.forks import renew_after_fork
 
+LONGEST_SECONDS = 1e9
+"""An entry that would live for ever lives for thirty years."""
 _RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
 _INVALIDATE = "redis.call('hset', KEYS[1], ARGV[2], redis.call('hincrby', KEYS[1], ARGV[1], 1))"
 # The counts mean something in one life of the server's memory only: a restart may bring back older ones, and eviction
@@ -81,7 +83,8 @@ class Redis:
 
     def put(self, entry: Entry) -> Sequence[Entry]:
         """Hold an entry for as long as it may live."""
-        lives = max(1, round(1000 * (entry.stale_until - entry.made)))
+        # The server knows no infinity.
+        lives = max(1, round(1000 * min(entry.stale_until - entry.made, LONGEST_SECONDS)))
         self._ask(lambda client: client.set(self._entries + entry.key, entry.to_bytes(), px=lives))
         return ()
 

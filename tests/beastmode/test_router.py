@@ -400,3 +400,20 @@ def test_an_excluded_candidate_is_explained_as_such(bundle: Bundle) -> None:
     assert explanation.rows[-1].excluded == "lacks tools"
     assert explanation.rows[-1].gap is None
     assert "excluded: seer, lacks tools" in str(explanation)
+
+
+def test_fields_beside_a_request_take_the_place_of_its_own(make_bundle) -> None:
+    decision = Router(make_bundle(), 1).route(Request.of("hi"), needs=Needs(vision=True))
+    assert decision.candidate == "seer"
+    with pytest.raises(TypeError):
+        Request.of(Request.of("hi"), nonsense=1)
+
+
+def test_of_equals_the_first_is_taken_and_that_is_no_exploration(make_bundle) -> None:
+    from beastmode.candidates import Candidate, Price
+    from beastmode.scorers import Constant
+
+    two = tuple(Candidate(name, price=Price(1, 1)) for name in "ab")
+    scorer = Constant(np.array([0.5, 0.5]), np.array([1.0, 1.0]), np.array([1.0, 1.0]))
+    router = Router(make_bundle(candidates=two, scorer=scorer, policy=Greedy(), operating_points=()))
+    assert "highest utility" in router.route("q").reason

@@ -12,6 +12,7 @@ import pytest
 from beastmode.bundle import Bundle
 from beastmode.errors import BundleError, StoreError
 from beastmode.folder import MANIFEST
+from beastmode.loading import load_bundle
 from beastmode.store import POINTER, Kept, Pointer, Registered, Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,3 +247,20 @@ def test_a_lock_whose_holder_died_does_not_block(store: Store) -> None:
     subprocess.run([sys.executable, "-c", script, str(store.path / ".lock")], check=False, timeout=30)
     assert store.promote("first", at="1", reason="a").bundle == "first"
     assert os.path.exists(store.path / POINTER)
+
+
+def test_a_pin_holds_whatever_lies_in_the_folder(tmp_path: Path, make_bundle) -> None:
+    good = make_bundle().write(tmp_path / "good")
+    store = Store(tmp_path / "good")
+    store.add(make_bundle("evil"))
+    store.promote("evil", at="2026-01-01T00:00:00+00:00", reason="dropped in")
+    with pytest.raises(BundleError, match="leads to manifest"):
+        load_bundle(tmp_path / "good", good.sha256)
+
+
+def test_a_damaged_pointer_can_be_restored(tmp_path: Path, make_bundle) -> None:
+    store = Store(tmp_path)
+    store.add(make_bundle())
+    good = store.promote("first", at="2026-01-01T00:00:00+00:00", reason="x")
+    (tmp_path / "champion.json").write_text("{")
+    assert store.point(good) == store.champion()

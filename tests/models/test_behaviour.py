@@ -95,3 +95,11 @@ def test_who_never_served_has_no_probability_and_who_is_new_has_little():
     said = found(features, once).probabilities
     assert (said[:, 0] == 0).all()
     assert said[:, 2].min() > 0.9 * FLOOR
+
+
+@pytest.mark.parametrize("fold", [np.arange(60) % 5, np.zeros(60, dtype=int)])
+def test_requests_that_nothing_tells_apart_give_the_shares(fold):
+    served = np.random.default_rng(0).integers(0, 2, 60)
+    plain = np.ones((60, 8))
+    said = behaviour(plain, directions(plain, 24), served, fold, NAMES)
+    assert said.probabilities[:, :2].mean(axis=0) == pytest.approx(np.bincount(served) / 60, abs=0.05)

@@ -80,3 +80,10 @@ def test_without_groups_it_is_the_bound_of_the_textbook() -> None:
     values = np.random.default_rng(1).normal(size=500)
     error = values.std(ddof=1) / 500**0.5
     assert mean_low(values, None, DELTA) == pytest.approx(values.mean() - NormalDist().inv_cdf(0.95) * error)
+
+
+def test_one_group_proves_nothing() -> None:
+    """A topic joined by pairs may be all that was kept back."""
+    values = np.array([1.0, 0.0] * 150)
+    assert mean_low(values, np.zeros(300, dtype=np.intp), DELTA) == -np.inf
+    assert mean_low(values, np.arange(300), DELTA) < values.mean()

@@ -31,8 +31,6 @@ def test_the_flows_of_the_cache_are_scheduled_and_wait_for_a_cache_to_be_configu
 def test_a_work_pool_runs_what_serve_runs_when_serve_runs_it():
     there = deployments()
     for each in load("schedules").schedules:
-        if each.flow == "costs":
-            continue
         (schedule,) = there[each.flow]["schedules"]
         assert schedule.get("cron") == each.cron
         assert schedule.get("interval") == each.interval_seconds

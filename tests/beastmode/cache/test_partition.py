@@ -140,3 +140,9 @@ def test_texts_are_made_equal_only_where_that_is_asked_for() -> None:
     padded = Request.of("  hi ")
     assert Question.of(padded, "m").key != question().key
     assert Question.of(padded, "m", normalise=str.strip).key == question().key
+
+
+@pytest.mark.parametrize("last", [{"role": "assistant", "content": "{"}, {"role": "function", "content": "3"}])
+def test_a_question_gives_back_the_messages_it_was_made_of(last: dict) -> None:
+    messages = ({"role": "user", "content": "Write JSON"}, last)
+    assert Question.of(Request.of(messages), "m").messages == messages

@@ -11,6 +11,7 @@ import pytest
 from beastmode.cache import Cache, CacheSettings, Memory, Redis, Sqlite
 from beastmode.cache import tiers as promises
 from beastmode.cache.layers import Layers
+from beastmode.cache.tiers import Unavailable
 from beastmode.errors import CacheError
 from benchmarks.redis_server import RedisServer
 from tests.beastmode.cache.parts import Dial
@@ -208,3 +209,36 @@ def test_a_file_of_an_earlier_version_is_given_what_it_lacks(tmp_path: Path) -> 
         assert value(cache, "q") == "x"
         cache.remove("q", model="m")
         assert cache.get("q", model="m") is None
+
+
+def fresh(path: Path, tier: type[Sqlite] = Sqlite, monotonic: Callable[[], float] | None = None) -> tuple[Cache, Cache]:
+    """Two caches, neither of which has asked yet what was removed."""
+    known: dict[str, Any] = {} if monotonic is None else {"monotonic": monotonic}
+    lag = CacheSettings(tag_lag_seconds=0)
+    return Cache([Memory(), tier(path)], lag, **known), Cache([Memory(), Sqlite(path)], lag)
+
+
+def test_what_was_put_before_the_first_look_is_removed_too(tmp_path: Path) -> None:
+    one, other = fresh(tmp_path / "c.sqlite")
+    with one, other:
+        one.put("q", "old", model="m")
+        other.remove("q", model="m")
+        assert one.get("q", model="m") is None
+
+
+def test_what_was_put_while_the_shared_tier_was_down_is_removed_when_it_is_back(tmp_path: Path) -> None:
+    class Late(Sqlite):
+        up = False
+
+        def recalled(self, since: int | None) -> Any:
+            if not self.up:
+                raise Unavailable("down")
+            return super().recalled(since)
+
+    now = [0.0]
+    one, other = fresh(tmp_path / "c.sqlite", Late, lambda: now[0])
+    with one, other:
+        one.put("q", "old", model="m")
+        other.remove("q", model="m")
+        Late.up, now[0] = True, 60.0
+        assert one.get("q", model="m") is None

@@ -11,10 +11,12 @@ import pytest
 
 from beastmode import Journal
 from beastmode.cache import Cache, CacheSettings, Cosine, Flat, Memory, Partition, Question, Semantic
+from beastmode.cache.reading import read
 from beastmode.encoding import Encoder
 from beastmode.errors import CacheError
 from models.encoders import EncoderSettings, fit
 from tests.beastmode.cache.parts import Dial, Model
+from tests.pipelines.test_tune_cache import judge
 
 SUBJECTS = ("password", "invoice", "refund", "delivery", "account", "subscription", "address", "receipt", "order")
 TEXTS = [
@@ -340,3 +342,24 @@ def test_a_question_taken_alone_is_matched_too(encoder: Encoder, dial: Dial) -> 
     found = cache.get(Question(partition, OTHER))
     assert found is not None
     assert found.tier == "semantic"
+
+
+LONG = "answer from this article only " + " ".join(f"word{i}" for i in range(60))
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (f"{LONG} how do I close my account", f"{LONG} when is billing run"),
+        ("what is 12 + 4", "what is 12 - 4"),
+        ("convert 1.5 kg", "convert 15 kg"),
+        ("how much is $50", "how much is €50"),
+        ("is 5 > 3", "is 5 < 3"),
+    ],
+)
+def test_what_words_do_not_say_is_not_vouched_for(one: str, two: str) -> None:
+    assert judge(0.5).accepts(one, two, 0.999) == 0.0
+
+
+def test_a_long_prompt_is_not_kept_whole() -> None:
+    assert read("x" * 1025) is read("x" * 1025 + "y" * 100_000)

@@ -40,6 +40,25 @@ def test_another_process_s_tier_finds_what_this_one_put(path: Path) -> None:
     other.close()
 
 
+def test_many_that_open_a_new_file_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    """SQLite refuses the switch to WAL mode at once where two do it, whatever the timeout: here some 5 of 400."""
+    for number in range(50):
+        barrier, opened = threading.Barrier(8), []
+
+        def work(path: Path, barrier: threading.Barrier = barrier, opened: list[Sqlite] = opened) -> None:
+            barrier.wait()
+            opened.append(Sqlite(path, timeout=30))
+
+        threads = [threading.Thread(target=work, args=(tmp_path / f"{number}.sqlite",)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(opened) == 8
+        for tier in opened:
+            tier.close()
+
+
 def test_answers_are_nobody_else_s_to_read(path: Path) -> None:
     tier = Sqlite(path)
     tier.put(entry(key=key(1)))
