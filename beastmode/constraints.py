@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,9 +84,13 @@ class Constraints:
         return excluded
 
     def _lists(self, excluded: Excluded, allow: Collection[str] | None, deny: Collection[str] | None) -> None:
-        for kind, names in (("allow", allow), ("deny", deny)):
+        lists: tuple[tuple[str, Any], ...] = (("allow", allow), ("deny", deny))
+        for kind, names in lists:
             if isinstance(names, str):
                 raise RoutingError(f"{kind} = {names!r} must be a list of candidates; write [{names!r}]")
+            if names is not None and not isinstance(names, Collection):
+                kept = type(names).__name__
+                raise RoutingError(f"{kind} must be a list of candidates, and a {kept} can be read only once")
             unknown = sorted(set(names or ()) - set(self.names))
             if unknown:
                 there = ", ".join(self.names)

@@ -96,6 +96,8 @@ def test_lists_may_be_combined(router: Router) -> None:
         router.route("x", deny=["uss"])
     with pytest.raises(RoutingError, match=re.escape("deny = 'us' must be a list of candidates; write ['us']")):
         router.route("x", deny="us")
+    with pytest.raises(RoutingError, match="deny must be a list of candidates, and a generator can be read only once"):
+        router.route("x", deny=(name for name in ["us"]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
