@@ -211,22 +211,15 @@ def test_a_file_of_an_earlier_version_is_given_what_it_lacks(tmp_path: Path) -> 
         assert cache.get("q", model="m") is None
 
 
-def fresh(path: Path, tier: type[Sqlite] = Sqlite, monotonic: Callable[[], float] | None = None) -> tuple[Cache, Cache]:
-    """Two caches, neither of which has asked yet what was removed."""
-    known: dict[str, Any] = {} if monotonic is None else {"monotonic": monotonic}
-    lag = CacheSettings(tag_lag_seconds=0)
-    return Cache([Memory(), tier(path)], lag, **known), Cache([Memory(), Sqlite(path)], lag)
-
-
-def test_what_was_put_before_the_first_look_is_removed_too(tmp_path: Path) -> None:
-    one, other = fresh(tmp_path / "c.sqlite")
+def test_what_was_put_before_the_first_look_is_removed_too(tmp_path: Path, dial: Dial) -> None:
+    one, other = pair(tmp_path / "c.sqlite", dial, lag=0)
     with one, other:
         one.put("q", "old", model="m")
         other.remove("q", model="m")
         assert one.get("q", model="m") is None
 
 
-def test_what_was_put_while_the_shared_tier_was_down_is_removed_when_it_is_back(tmp_path: Path) -> None:
+def test_what_was_put_while_the_shared_tier_was_down_is_removed_when_it_is_back(tmp_path: Path, dial: Dial) -> None:
     class Late(Sqlite):
         up = False
 
@@ -235,10 +228,11 @@ def test_what_was_put_while_the_shared_tier_was_down_is_removed_when_it_is_back(
                 raise Unavailable("down")
             return super().recalled(since)
 
-    now = [0.0]
-    one, other = fresh(tmp_path / "c.sqlite", Late, lambda: now[0])
+    path = tmp_path / "c.sqlite"
+    other, one = pair(path, dial, lag=0, first=Late(path))
     with one, other:
         one.put("q", "old", model="m")
         other.remove("q", model="m")
-        Late.up, now[0] = True, 60.0
+        Late.up = True
+        dial.pass_(60)
         assert one.get("q", model="m") is None
