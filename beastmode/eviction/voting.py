@@ -6,15 +6,20 @@ from collections.abc import Collection, Mapping
 from typing import Generic
 
 import numpy as np
+from numpy.typing import NDArray
 
 from beastmode.eviction.rule import Eviction, Key, hand_over
 
-RATE = 0.05
+RATES = np.array([0.0125, 0.05, 0.2])
 """What one miss more than another's takes from a rule's logarithmic weight. Hedge's is sqrt(8 ln n / T) over T requests
-(Freund & Schapire 1997); this is that for six rules and some 6,000."""
+(Freund & Schapire 1997): for six rules, these are for some 100,000, 6,000 and 400 for which traffic stays as it is. How
+long that is nobody knows, so that the vote is of all three, each by its weight (learning the learning rate: Koolen, van
+Erven & Grünwald 2014)."""
+RATE = 0.05
+"""What one miss more than another rate's takes from a rate's logarithmic weight."""
 SHARE = 1e-3
 """Of all weight, what is dealt out anew after each block, so that a rule that was bad can come back (fixed share,
-Herbster & Warmuth 1998): at most ln(n / SHARE) / RATE misses lie between the worst and the best."""
+Herbster & Warmuth 1998): at most ln(n / SHARE) / RATE misses lie between the worst and the best, at each rate."""
 BLOCK = 64
 """Requests between two looks at the weights."""
 WAITING = 256
@@ -42,10 +47,10 @@ class _Shadow(Generic[Key]):
 class Adaptive(Generic[Key]):
     """Runs several rules over the same requests, each with a shadow cache of its own, and evicts by weighted vote.
 
-    What goes is what rules of the least total weight hold in their shadows, the longest unused of equals; where all
-    hold everything, the heaviest rule says what. A rule's weight falls with its misses. So the cache turns into the
-    best rule's, gradually, and turns again when traffic does (Blum & Burch 2000 follow experts in this way where
-    changing one's mind costs). With a single rule it evicts as that rule does.
+    Each shadow lets go of one first. What goes is what rules of the least total weight then hold, the longest unused of
+    equals; where all hold everything, the heaviest rule says what. A rule's weight falls with its misses. So the cache
+    turns into the best rule's, gradually, and turns again when traffic does (Blum & Burch 2000 follow experts in this
+    way where changing one's mind costs). With a single rule it evicts as that rule does.
     """
 
     def __init__(self, rules: Mapping[str, Eviction[Key]]) -> None:
@@ -55,6 +60,10 @@ class Adaptive(Generic[Key]):
         self._n = len(self._shadows)
         self.overhead = sum(SHADOW + rule.overhead for rule in self.rules.values())
         self._log_weights = np.full(self._n, -math.log(self._n))
+        self._by_rate = np.full((len(RATES), self._n), 1 / self._n)
+        """Weights of the rules, were the rate known."""
+        self._rates = np.full(len(RATES), 1 / len(RATES))
+        """Weights of the rates."""
         self._voters = (np.arange(1 << self._n)[:, None] >> np.arange(self._n)) & 1  # of each mask
         self._order: list[int] | None = None
         """Masks by rising weight; None where weights have changed since."""
@@ -95,6 +104,7 @@ class Adaptive(Generic[Key]):
     def evict(self) -> Key:
         """Return what the vote lets go of."""
         self._settle()
+        self._make_room()
         key = self._outvoted()
         self._forget(key)
         return key
@@ -122,6 +132,15 @@ class Adaptive(Generic[Key]):
         self._held = dict.fromkeys(keys, (1, 1.0, everyone))
         self._groups = {everyone: OrderedDict.fromkeys(keys)}
         self._bytes = len(keys)
+
+    def _make_room(self) -> None:
+        """Let each shadow that holds no less than the cache let go of one too, as it will for the entry to come.
+
+        Else the newest key, which all hold, outlives those that fewer hold, though every rule would let it go next.
+        """
+        for number, shadow in enumerate(self._shadows):
+            if shadow.held and shadow.bytes >= self._bytes:
+                self._mark(shadow.let_go(), 1 << number, False)
 
     def _outvoted(self) -> Key:
         everyone = (1 << self._n) - 1
@@ -182,12 +201,19 @@ class Adaptive(Generic[Key]):
         misses = np.array([shadow.misses for shadow in self._shadows])
         for shadow in self._shadows:
             shadow.misses = 0
-        logs = self._log_weights - RATE * (misses - misses.min())
-        weights = np.exp(logs - logs.max())
-        self._log_weights = np.log((1 - SHARE) * weights / weights.sum() + SHARE / self._n)
+        more = misses - misses.min()
+        self._rates = _shared(self._rates * np.exp(-RATE * (self._by_rate @ more)))
+        self._by_rate = _shared(self._by_rate * np.exp(-np.outer(RATES, more)))
+        self._log_weights = np.log(self._rates @ self._by_rate)
         self._order = None
 
     def _forget(self, key: Key) -> None:
         size, _, mask = self._held.pop(key)
         del self._groups[mask][key]
         self._bytes -= size
+
+
+def _shared(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights that sum to one along the last axis, a share of them dealt out anew."""
+    dealt = (1 - SHARE) * weights / weights.sum(axis=-1, keepdims=True) + SHARE / weights.shape[-1]
+    return np.asarray(dealt, dtype=np.float64)

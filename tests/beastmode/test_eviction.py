@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from beastmode.cache import Memory
-from beastmode.eviction import RULES, Adaptive, Gdsf, GhostLfu, LeastRecent, NextUse, S3Fifo, Sieve
+from beastmode.eviction import FIXED, RULES, Adaptive, Gdsf, GhostLfu, LeastRecent, NextUse, S3Fifo, Sieve
 from beastmode.eviction.counts import GHOSTS
 from beastmode.eviction.uses import NAMES, Uses
+from models.evictors.replay import replay
 from tests.beastmode.cache.test_entry import entry
 
 
@@ -343,3 +344,12 @@ def test_the_memory_tier_takes_every_rule(rule):
         memory.get(str(number % 7).encode())
         assert 0 < memory.bytes <= 10_000
     assert len(memory) == 10_000 // (rule().overhead + entry("x" * 300, key=b"1").size)
+
+
+def test_a_small_cache_keeps_what_the_rules_that_win_keep_and_not_the_newest():
+    rng = np.random.default_rng(0)
+    keys = np.where(rng.random(6000) < 0.5, rng.integers(2, size=6000), 10 + np.arange(6000))
+    rates = {name: replay(keys, make(), 3).hit_rate for name, make in FIXED.items()}
+    vote = replay(keys, Adaptive({name: make() for name, make in FIXED.items()}), 3).hit_rate
+    assert rates["ghost_lfu"] > rates["lru"] + 0.05
+    assert vote > rates["ghost_lfu"] - 0.01
