@@ -13,14 +13,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from beastmode.eviction import FIXED, hand_over
-from benchmarks.traces import locate, read
+from benchmarks.arguments import count, output, share
+from benchmarks.traces import load
 from features.demand import Demand
 from models.evictors import EVICTORS
 from models.evictors.choice import CHOSEN, compare, past_rates
@@ -29,12 +29,18 @@ from models.evictors.settings import EvictorSettings, Past
 
 Ints = NDArray[np.int64]
 
+FEWEST = 4
+"""Requests: the past has a past of its own, and each half a future."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write JSON where asked to."""
     options = _options(arguments)
     try:
-        demands = {path.stem: read(path, options.rows) for path in (locate(t, options.data) for t in options.trace)}
+        demands = load(options.trace, options.data, options.rows)
+        for name, demand in demands.items():
+            if len(demand) < FEWEST:
+                raise ValueError(f"{name}: {len(demand)} requests have no past and future; give at least {FEWEST}")
     except ValueError as refused:
         print(f"eviction: {refused}", file=sys.stderr)
         return 2
@@ -46,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(demand: Demand, share: float, seed: int) -> dict[str, Any]:
+def measure(demand: Demand, part: float, seed: int) -> dict[str, Any]:
     """Return what was chosen on the first half, and what everything earns on the second."""
     settings = EvictorSettings()
-    capacity, half = max(1, int(share * demand.keys)), len(demand) // 2
+    capacity, half = max(1, int(part * demand.keys)), len(demand) // 2
     past = Past(demand.key[:half], capacity)
     before = past_rates(past, settings, seed)
     told = compare(Past(demand.key, capacity), half, settings, seed)
@@ -118,8 +124,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks eviction", description=__doc__)
     parser.add_argument("--trace", nargs="+", required=True, help="a parquet file, or a name in the data folder")
     parser.add_argument("--data", default=os.environ.get("BEASTMODE_DATA"), help="the folder of traces")
-    parser.add_argument("--share", type=float, default=0.1, help="entries, as a share of the distinct keys")
-    parser.add_argument("--rows", type=int, help="only the first so many requests")
+    parser.add_argument("--share", type=share, default=0.1, help="entries, as a share of the distinct keys")
+    parser.add_argument("--rows", type=count, help="only the first so many requests")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, nargs="?", help="where to write what is printed")
+    parser.add_argument("--json", type=output, nargs="?", help="where to write what is printed")
     return parser.parse_args(arguments)

@@ -1,6 +1,7 @@
 """What a semantic cache serves, right and wrong: `python -m benchmarks semantic --train A --test B --json OUT`.
 
-A and B are files of question pairs (text_a, text_b, label, and answer_class_a, answer_class_b where they are known).
+A and B are files of question pairs (text_a, text_b, label, and answer_class_a, answer_class_b where they are known), of
+paraphrases (origin, similar), or of questions whose answer is known (text, answer_class).
 The distinct questions of B arrive in random order; a request whose class came before is a possible hit, and their share
 is the ceiling. Thresholds are fixed on A, on streams of its folds, by models that saw no question of the same group:
 by the wrong answers that were seen, and by the upper 95% bound of their share. Static cosines stand beside them.
@@ -24,7 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import semantic_files
+from benchmarks.arguments import count, output
 from benchmarks.decision import ONE_THREAD
+from benchmarks.semantic_files import Rows
+from benchmarks.traces import locate
 
 PAIRS, HARD = "cache_qqp_pairs", "cache_hardneg_pairs"
 KEPT_BACK = 1 / 6
@@ -35,21 +40,36 @@ BUDGETS: Mapping[str, tuple[float, float | None]] = {
 }  # fmt: skip
 
 
+class Unusable(ValueError):
+    """Nothing can be learned from the pairs, or judged by them."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write JSON where asked to; returns 2 where a file is missing."""
     options = _options(arguments)
     if any(os.environ.get(name) != "1" for name in ONE_THREAD):
         command = [sys.executable, "-m", "benchmarks.semantic", *(sys.argv[2:] if arguments is None else arguments)]
         return subprocess.run(command, check=False, env={**os.environ, **ONE_THREAD}).returncode
-    data = Path(options.data) if options.data else None
-    train = options.train or (data / f"{PAIRS}.parquet" if data else None)
-    hard = options.hard or (data / f"{HARD}.parquet" if data and (data / f"{HARD}.parquet").exists() else None)
+    train, hard = options.train or (PAIRS if options.data else None), options.hard
+    if hard is None and options.data and (Path(options.data) / f"{HARD}.parquet").is_file():
+        hard = HARD
     if train is None:
         print("semantic: name pairs by --train, or their folder by --data or BEASTMODE_DATA", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.memory or Path(scratch)
-        found = {kind: _run(kind, train, options, hard, folder) for kind in options.encoder}
+    try:
+        rows = semantic_files.read(locate(train, options.data), options.seed)
+        test = semantic_files.read(locate(options.test, options.data), options.seed) if options.test else None
+        edited = semantic_files.hard(locate(hard, options.data)) if hard is not None else None
+    except ValueError as refused:
+        print(f"semantic: {refused}", file=sys.stderr)
+        return 2
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = options.memory or Path(scratch)
+            found = {kind: _run(kind, rows, test, options, edited, folder) for kind in options.encoder}
+    except Unusable as refused:
+        print(f"semantic: {train}: {refused}", file=sys.stderr)
+        return 2
     text = json.dumps(found, indent=1)
     if options.json is not None:
         options.json.write_text(text + "\n", encoding="utf-8")
@@ -57,10 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(kind: str, train: Path, options: argparse.Namespace, hard: Path | None, folder: Path) -> dict[str, Any]:
+def _run(
+    kind: str, rows: Rows, test: Rows | None, options: argparse.Namespace, hard: Rows | None, folder: Path
+) -> dict[str, Any]:
     from benchmarks.semantic_lookups import lookups
 
-    rows, test = _rows(train), _rows(options.test) if options.test else None
     past, future, known, embed, taught, learned, settings = _learned(kind, rows, test, options, folder, 0)
     found: dict[str, Any] = {
         "encoder": kind,
@@ -69,8 +90,12 @@ def _run(kind: str, train: Path, options: argparse.Namespace, hard: Path | None,
         **judged(future, embed, learned, taught, settings, options.seed),
     }
     if hard is not None:
-        found["hard"] = hardness(_rows(hard), future, embed, learned.verifier, taught, settings, options.seed)
-    if known is not None and options.lookups:
+        # Where nothing that is judged asks the same there is no paraphrase to recall half of.
+        judgeable = bool(future.same.any())
+        found["hard"] = (
+            hardness(hard, future, embed, learned.verifier, taught, settings, options.seed) if judgeable else None
+        )
+    if known is not None and options.lookups > 0:
         found["lookups"] = lookups(known, learned.verifier, past.texts, options.lookups)
     if options.splits > 1:
         each = [found]
@@ -89,12 +114,20 @@ def _learned(
     from benchmarks.semantic_encoders import embedding, encoder
     from models.verifiers import VerifierSettings, examples, trained
 
-    past, future = split(rows, test, options, number)
     settings = VerifierSettings(trees=options.trees)
+    try:
+        past, future = split(rows, test, options, number)
+        past.folds(settings.folds, options.seed)
+    except ValueError as refused:
+        raise Unusable(str(refused)) from None
     known = encoder(kind, past.texts, folder, options.seed)
     embed = embedding(known, folder)
     taught = examples(past, embed, settings, options.seed)
-    return past, future, known, embed, taught, trained(taught, settings, options.seed), settings
+    try:
+        learned = trained(taught, settings, options.seed)
+    except ValueError as refused:
+        raise Unusable(str(refused)) from None
+    return past, future, known, embed, taught, learned, settings
 
 
 def over_splits(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -132,6 +165,8 @@ def split(
         shown = set(future.texts)
         leaked = np.array([text in shown for text in whole.texts])
         past = whole.take(~np.isin(whole.groups, np.unique(whole.groups[leaked])))
+        if not len(past):
+            raise ValueError("--test holds every question; name other pairs, or none: a sixth is then kept back")
     return past.limited(options.limit, options.seed), future
 
 
@@ -160,14 +195,18 @@ def judged(future: Any, embed: Any, learned: Any, taught: Any, settings: Any, se
         rules[f"verifier_{name}"], seen[f"verifier_{name}"] = by_verifier.at(tuned), learned.stream.at(tuned)
     cosine, score = _pair_scores(future, vectors, learned.verifier)
     told = {"cosine": cosine, "verifier": score}
+    both = bool(future.same.any() and not future.same.all())
     return {
         "test": {"questions": len(future), "pairs": len(future.pairs), "same": float(future.same.mean()),
                  "ceiling": by_cosine.ceiling},
         "train_rules": {name: _rounded(rule) for name, rule in seen.items()},
         "rules": {name: _rounded(rule) for name, rule in rules.items()},
-        "auc": {name: round(float(roc_auc_score(future.same, one)), 4) for name, one in told.items()},
+        "auc": {
+            name: round(float(roc_auc_score(future.same, one)), 4) if both else None for name, one in told.items()
+        },
         "average_precision": {
-            name: round(float(average_precision_score(future.same, one)), 4) for name, one in told.items()
+            name: round(float(average_precision_score(future.same, one)), 4) if both else None
+            for name, one in told.items()
         },
     }  # fmt: skip
 
@@ -219,28 +258,21 @@ def _pair_scores(known: Any, vectors: Any, verifier: Any) -> tuple[NDArray[np.fl
     return cosine, verifier.scores([(*pair, float(c)) for pair, c in zip(texts, cosine, strict=True)])
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    return rows
-
-
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks semantic", description=__doc__.partition("\n")[0])
     parser.add_argument("--data", default=os.environ.get("BEASTMODE_DATA"), help="folder; BEASTMODE_DATA by default")
-    parser.add_argument("--train", type=Path, help=f"pairs to learn from; {PAIRS} of the folder by default")
-    parser.add_argument("--test", type=Path, help="pairs to judge by; by default a sixth of the groups of --train")
-    parser.add_argument("--hard", type=Path, help=f"pairs one edit apart; {HARD} of the folder where it is there")
+    parser.add_argument("--train", help=f"pairs to learn from; {PAIRS} of the folder by default")
+    parser.add_argument("--test", help="pairs to judge by; by default a sixth of the groups of --train")
+    parser.add_argument("--hard", help=f"pairs one edit apart; {HARD} of the folder where it is there")
     parser.add_argument("--encoder", nargs="+", choices=("static", "onnx", "minilm"), default=["static", "onnx"])
-    parser.add_argument("--limit", type=int, default=LIMIT, help="questions to train on, in whole groups")
-    parser.add_argument("--test-limit", type=int, default=TEST_LIMIT, help="questions to judge by")
-    parser.add_argument("--splits", type=int, default=1, help="streams that each rule is judged on, one a split")
-    parser.add_argument("--trees", type=int, default=250)
+    parser.add_argument("--limit", type=count, default=LIMIT, help="questions to train on, in whole groups")
+    parser.add_argument("--test-limit", type=count, default=TEST_LIMIT, help="questions to judge by")
+    parser.add_argument("--splits", type=count, default=1, help="streams that each rule is judged on, one a split")
+    parser.add_argument("--trees", type=count, default=250)
     parser.add_argument("--lookups", type=int, default=400, help="lookups that are timed; 0 for none")
     parser.add_argument("--memory", type=Path, help="folder that remembers vectors, so that the next run is shorter")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--json", type=output, help="write the numbers to this file")
     return parser.parse_args(arguments)
 
 

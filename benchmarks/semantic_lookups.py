@@ -27,7 +27,7 @@ def lookups(encoder: Encoder, verifier: LearnedVerifier, texts: Sequence[str], t
             semantic.match(question, vector, 2e9)
             cache.looker.hold(question, answer_entry(cache.looker, question, "An answer.", None), vector)
         # Never asked before, so that no part of a lookup remembers it: each measure has questions of its own.
-        each = times + times // 10 + 1
+        each = min(times + times // 10 + 1, (len(texts) - count) // 3)
         verified, matched, looked_up = (texts[count + i * each : count + (i + 1) * each] for i in range(3))
         pairs = cycle(zip(verified, texts[:count], strict=False))
         ready = cycle([(Question(HERE, t), v) for t in matched if (v := semantic.embed(t)) is not None])

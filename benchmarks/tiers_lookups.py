@@ -38,20 +38,18 @@ HERE = Partition("m", "tenant", {"temperature": 0})
 
 
 def lookups(
-    questions: Path,
+    texts: Sequence[str],
     scratch: Path,
     server: RedisServer | None,
     rows: int,
     vectors: int,
     encoders: Sequence[str],
-    seed: int,
 ) -> dict[str, Any]:
     """Return median microseconds on the wall and of the thread's own time, and ratios to the run's matrix product."""
     product = matrix_product()
     found: dict[str, Any] = {"memory": _memory(product), "sqlite": _sqlite(scratch, rows, product)}
     if server is not None:
         found["redis"] = _redis(server, min(rows, 20_000), product)
-    texts = _texts(questions, seed)
     for kind in encoders:
         encoder = _encoder(kind, texts)
         found[f"flat_{kind}"] = _flat(encoder, texts, product)
@@ -115,15 +113,6 @@ def _redis(server: RedisServer, rows: int, product: Callable[[], Any]) -> dict[s
                 "same_run_p50_us": round(1000 * quantile(ours, 0.5), 2), "per_bare_get": round(ratio, 3)}  # fmt: skip
 
 
-def _texts(path: Path, seed: int) -> list[str]:
-    """Return the distinct questions of a file of pairs, in random order."""
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path, columns=["text_a", "text_b"]).to_pydict()
-    texts = sorted({*table["text_a"], *table["text_b"]} - {"", None})
-    return [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))]
-
-
 def _encoder(kind: str, texts: Sequence[str]) -> Encoder:
     """Return an encoder of the questions: `static` of terms and surface, `onnx` with the sentence-transformer."""
     taught = list(texts[:20_000])
@@ -140,18 +129,22 @@ def _encoder(kind: str, texts: Sequence[str]) -> Encoder:
 
 
 def _flat(encoder: Encoder, texts: Sequence[str], product: Callable[[], Any]) -> dict[str, Any]:
-    """Return the times of a semantic lookup among `FLAT_ROWS` questions: the match alone, and from text to answer."""
+    """Return the times of a semantic lookup among `FLAT_ROWS` questions: the match alone, and from text to answer.
+
+    Where there are few, half of them are held.
+    """
     width = encoder.embedding.stop - encoder.embedding.start
     semantic = Semantic(encoder, Cosine(1e-9), quarantine_seconds=0, canary_share=0, floor=-1.0)
     with Cache([Memory(1 << 30), semantic], FOREVER) as cache:
         rng = np.random.default_rng(0)
-        for text in texts[:FLAT_ROWS]:
+        rows = min(FLAT_ROWS, len(texts) // 2)
+        for text in texts[:rows]:
             # A dear encoder would spend minutes here; the scan's time does not depend on what the numbers are.
             drawn = rng.normal(size=width).astype(np.float32)
             question = Question(HERE, text)
             entry = answer_entry(cache.looker, question, ANSWER, None)
             cache.looker.hold(question, entry, drawn / np.linalg.norm(drawn))
-        asked = [Question(HERE, text) for text in texts[FLAT_ROWS : FLAT_ROWS + 200]]
+        asked = [Question(HERE, text) for text in texts[rows : rows + 200]]
         vectors = [semantic.embed(question.text) for question in asked]
         pairs = cycle([(q, v) for q, v in zip(asked, vectors, strict=True) if v is not None])
         questions = cycle(asked)
@@ -162,13 +155,14 @@ def _flat(encoder: Encoder, texts: Sequence[str], product: Callable[[], Any]) ->
 
         alone = _timed(match, product, 1000)
         whole = _timed(lambda: cache.get(next(questions)), product, 400)
-    return {"rows": FLAT_ROWS, "width": width, **alone, "with_embedding_p50_us": whole["p50_us"],
+    return {"rows": rows, "width": width, **alone, "with_embedding_p50_us": whole["p50_us"],
             "with_embedding_per_matmul": whole["per_matmul"]}  # fmt: skip
 
 
 def _graph(encoder: Encoder, texts: Sequence[str], count: int, product: Callable[[], Any]) -> dict[str, Any]:
     """Return time and recall of the graph while half of its vectors are replaced, against the flat index."""
-    queries, texts = texts[:1000], texts[1000 : 1000 + 4 * count // 3]
+    asking = min(1000, len(texts) // 10)
+    queries, texts = texts[:asking], texts[asking : asking + 4 * count // 3]
     embedded = encoder.encode(texts)[:, encoder.embedding]
     asked = [vector for vector in encoder.encode(queries)[:, encoder.embedding] if vector @ vector > 0]
     base = min(count, len(texts))

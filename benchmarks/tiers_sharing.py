@@ -12,8 +12,8 @@ import numpy as np
 
 from beastmode.cache import Cache, CacheSettings, Memory, Miss, Redis, Sqlite
 
-INPUT_PER_TOKEN, OUTPUT_PER_TOKEN = 1e-6, 4e-6
-"""US dollars: what a call is taken to cost where a trace counts tokens."""
+KEYS = ("answer_class", "key", "text", "hash_ids")
+"""Columns that say what was asked, in order of preference."""
 FOREVER = CacheSettings(ttl_seconds=1e9, jitter=0, wait_seconds=600, lease_seconds=600)
 
 
@@ -23,48 +23,45 @@ class Call:
 
     tenant: str | None
     key: str
-    version: int
+    version: str | None
     cost_usd: float
 
 
 def read(path: Path) -> list[Call]:
-    """Return the requests of a trace in their order; raises ValueError where it has no column to ask by."""
-    import pyarrow.parquet as pq
+    """Return the requests of a trace in their order; raises ValueError where it has none that can be read."""
+    # Here, because workers import this module too, and need no tables.
+    from benchmarks.traces import cost, requests
 
-    table = pq.read_table(path).to_pandas()
-    asked = next((name for name in ("answer_class", "key", "text") if name in table), None)
-    if asked is None:
-        raise ValueError(f"{path}: none of the columns answer_class, key, text; it has {', '.join(table)}")
-    order = next((name for name in ("timestamp", "seq") if name in table), None)
-    if order is not None:
-        table = table.sort_values(order, kind="stable")
-    rows = len(table)
-    tenants = table["tenant"].tolist() if "tenant" in table else [None] * rows
-    versions = table["answer_version"].tolist() if "answer_version" in table else [0] * rows
-    costs = np.zeros(rows)
-    if {"input_tokens", "output_tokens"} <= set(table):
-        costs = (table["input_tokens"] * INPUT_PER_TOKEN + table["output_tokens"] * OUTPUT_PER_TOKEN).to_numpy()
-    keys = table[asked].astype(str).tolist()
-    return [Call(*row) for row in zip(tenants, keys, versions, costs.tolist(), strict=True)]
+    named, _, asked = requests(path, KEYS, ("tenant", "answer_version"), timed=False)
+    keys = [str(value) for value in asked[named].to_pylist()]
+    tenants, versions = _known(asked, "tenant", None), _known(asked, "answer_version", "0")
+    return [Call(*row) for row in zip(tenants, keys, versions, cost(path, asked, 0.0).tolist(), strict=True)]
 
 
-def sharing(path: Path, workers: int, redis_url: str | None, scratch: Path, seed: int) -> dict[str, Any]:
+def _known(asked: Any, name: str, usual: str | None) -> list[str | None]:
+    """Return a column as texts, the usual where there is none."""
+    values = asked[name].to_pylist() if name in asked.column_names else [None] * len(asked)
+    return [usual if value is None else str(value) for value in values]
+
+
+def sharing(
+    name: str, calls: Sequence[Call], workers: int, redis_url: str | None, scratch: Path, seed: int
+) -> dict[str, Any]:
     """Return hits of one shared cache, and what of them so many workers keep with each second tier."""
-    calls = read(path)
     distinct = len({(call.tenant, call.key) for call in calls})
     shared = len(calls) - distinct
     dealt = np.random.default_rng(seed).integers(workers, size=len(calls))
-    parts = [[calls[i] for i in np.flatnonzero(dealt == worker)] for worker in range(workers)]
-    second: dict[str, str | None] = {"memory": None, "memory+sqlite": str(scratch / f"{path.stem}.sqlite")}
+    parts = [[calls[i] for i in np.flatnonzero(dealt == worker).tolist()] for worker in range(workers)]
+    second: dict[str, str | None] = {"memory": None, "memory+sqlite": str(scratch / f"{name}.sqlite")}
     if redis_url is not None:
         second["memory+redis"] = redis_url
     runs = {}
-    for name, where in second.items():
-        told = _workers(parts, where, f"{path.stem}:")
+    for tiers, where in second.items():
+        told = _workers(parts, where, f"{name}:")
         hits, upstream = sum(one["hits"] for one in told), sum(one["upstream"] for one in told)
-        runs[name] = {
+        runs[tiers] = {
             "hit_rate": round(hits / len(calls), 4),
-            "hits_kept": round(hits / shared, 4),
+            "hits_kept": round(hits / shared, 4) if shared else None,
             "first_tier_share_of_hits": round(sum(one["memory"] for one in told) / max(hits, 1), 4),
             "upstream_calls_a_key": round(upstream / distinct, 4),
             "wrong": sum(one["wrong"] for one in told),

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import eviction, traces
+from benchmarks import eviction
 
 
 @pytest.fixture
@@ -45,19 +45,23 @@ def test_a_trace_that_is_nowhere_is_refused_with_the_places_that_were_tried(tmp_
     assert "cache_nothing.parquet" in capsys.readouterr().err
 
 
-def test_traces_are_read_by_what_columns_they_have(tmp_path):
-    table = pa.table({
-        "timestamp": pa.array([2_000, 0, 1_000]), "tenant": ["b", "a", "a"], "hash_ids": [[1, 2], [1, 2], [3]],
-        "input_length": [1_000_000, 0, 0], "output_length": [0, 0, 500_000],
-    })  # fmt: skip
-    pq.write_table(table, tmp_path / "t.parquet")
-    known = traces.read(tmp_path / "t.parquet")
-    assert known.at.tolist() == [0.0, 1.0, 2.0]
-    # The same question of two tenants is two keys.
-    assert known.key.tolist() == [0, 1, 2]
-    assert known.tenant[known.key].tolist() == [1, 1, 0] or known.tenant[known.key].tolist() == [0, 0, 1]
-    assert known.miss_usd.tolist() == pytest.approx([0.0, 2.0, 1.0])
-    assert len(traces.read(tmp_path / "t.parquet", 2)) == 2
-    pq.write_table(pa.table({"other": [1]}), tmp_path / "no.parquet")
-    with pytest.raises(ValueError, match="it has other"):
-        traces.read(tmp_path / "no.parquet")
+def test_what_cannot_be_measured_is_refused_before_it_is_tried(trace, capsys):
+    pq.write_table(pa.table({"seq": [0, 1, 2], "key": [1, 1, 1]}), trace / "short.parquet")
+    assert eviction.main(["--trace", str(trace / "short.parquet")]) == 2
+    assert "short: 3 requests have no past and future; give at least 4" in capsys.readouterr().err
+    for option, value in (("--share", "0"), ("--share", "2"), ("--share", "nan"), ("--rows", "-5"), ("--rows", "1.5")):
+        with pytest.raises(SystemExit) as left:
+            eviction.main(["--trace", "small", "--data", str(trace), option, value])
+        assert left.value.code == 2
+        assert f"argument {option}: {value!r}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        eviction.main(["--trace", "small", "--data", str(trace), "--json", str(trace / "nowhere" / "out.json")])
+    assert "name a file in a folder that exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("keys", [[7] * 60, list(range(60)), [1, 2, 1, 3]])
+def test_one_key_or_none_that_comes_back_is_judged_without_a_gap_of_nothing(tmp_path, keys, capsys):
+    pq.write_table(pa.table({"seq": range(len(keys)), "key": keys}), tmp_path / "t.parquet")
+    assert eviction.main(["--trace", str(tmp_path / "t.parquet")]) == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["t"]
+    assert found["chosen"] <= found["belady"] <= found["infinite_cache"]

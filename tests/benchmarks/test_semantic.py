@@ -1,13 +1,15 @@
 """The semantic benchmark on questions whose classes are known: no leak, every rule beside its ceiling, real lookups."""
 
 import argparse
+import dataclasses
+import json
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import semantic
+from benchmarks import semantic, semantic_files
 from benchmarks.semantic_encoders import embedding
 from benchmarks.semantic_lookups import lookups
 from features.edits import HARMFUL, edits
@@ -114,4 +116,89 @@ def test_without_pairs_it_says_how_to_name_them(monkeypatch, capsys):
 
 def test_a_file_of_pairs_is_read(tmp_path):
     pq.write_table(pa.Table.from_pylist(pairs(20, 2)), tmp_path / "pairs.parquet")
-    assert len(questions(semantic._rows(tmp_path / "pairs.parquet")).pairs) == 20
+    assert len(questions(semantic_files.read(tmp_path / "pairs.parquet", 0)).pairs) == 20
+
+
+@pytest.fixture
+def single(monkeypatch):
+    for name in semantic.ONE_THREAD:
+        monkeypatch.setenv(name, "1")
+
+
+def written(tmp_path, name="p.parquet", **columns):
+    pq.write_table(pa.table(columns), tmp_path / name)
+    return tmp_path / name
+
+
+def test_paraphrases_and_questions_of_known_answers_are_pairs_too(tmp_path):
+    origin, similar = ["Which day is it?", None, "What is it?"], ["What day is it?", "x", "  "]
+    rows = semantic_files.read(written(tmp_path, origin=origin, similar=similar, more=[1, 2, 3]), 0)
+    assert rows[0] == {"text_a": "Which day is it?", "text_b": "What day is it?", "label": 1}
+    assert len(questions(rows).pairs) == 1
+    texts = [f"question {i}" for i in range(12)]
+    kinds = ["pay"] * 5 + ["send"] * 3 + ["oos"] * 2 + [None, "alone"]
+    rows = semantic_files.read(written(tmp_path, text=texts, answer_class=kinds), 0)
+    assert len(rows) == 8
+    kind_of = dict(zip(texts, kinds, strict=True))
+    for row in rows:
+        assert row["label"] == 1
+        assert row["text_a"] != row["text_b"]
+        assert kind_of[row["text_a"]] == kind_of[row["text_b"]] == row["answer_class_a"] == row["answer_class_b"]
+    known = questions(rows)
+    assert len(known) == 8
+    assert len(set(known.groups)) == len(set(known.classes)) == 2
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.bool_(), pa.float64()])
+def test_labels_may_be_of_any_kind_and_classes_that_are_not_all_known_are_none(tmp_path, kind):
+    told = {"text_a": ["a", "b", "c"], "text_b": ["x", "y", "z"], "label": pa.array([1, 0, 1]).cast(kind)}
+    known = questions(semantic_files.read(written(tmp_path, **told, answer_class_a=[1, None, 1],
+                                                  answer_class_b=[1, None, 2]), 0))  # fmt: skip
+    assert known.same.tolist() == [True, False, True]
+    assert len(set(known.classes)) == 4
+    known = questions(semantic_files.read(written(tmp_path, **told, answer_class_a=[1, 2, 1],
+                                                  answer_class_b=[1, 3, 1]), 0))  # fmt: skip
+    assert len(set(known.classes)) == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        (
+            {"question": ["a"]},
+            "needs columns text_a, text_b, label; origin, similar; text, answer_class; it has question",
+        ),
+        ({"text_a": ["a"], "text_b": ["b"], "label": ["same"]}, "row 0 has label 'same'; expected 0 or 1"),
+        ({"text_a": ["a"], "text_b": ["b"], "label": pa.array([None], pa.int8())}, "row 0 has label None"),
+        ({"text_a": [None], "text_b": [" "], "label": [1]}, "no pair with two texts"),
+        ({"text_a": ["a", "c"], "text_b": ["b", "d"], "label": [0, 1]}, "groups cannot make 5 folds; give more pairs"),
+    ],
+)
+def test_pairs_that_cannot_be_used_are_refused_with_their_file(tmp_path, single, columns, why, capsys):
+    path = written(tmp_path, **columns)
+    assert semantic.main(["--train", str(path), "--encoder", "static"]) == 2
+    told = capsys.readouterr()
+    assert f"semantic: {path}: " in told.err
+    assert why in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_a_test_that_is_the_training_and_files_that_are_nowhere_are_refused(tmp_path, single, capsys):
+    path = str(written(tmp_path, text_a=["a", "c"], text_b=["b", "d"], label=[0, 1]))
+    assert semantic.main(["--train", path, "--test", path]) == 2
+    assert "--test holds every question; name other pairs, or none" in capsys.readouterr().err
+    assert semantic.main(["--train", path, "--hard", path]) == 2
+    assert "needs columns text_a, text_b, family" in capsys.readouterr().err
+    assert semantic.main(["--train", str(tmp_path / "nowhere")]) == 2
+    assert "there is no file" in capsys.readouterr().err
+
+
+def test_one_class_of_pairs_has_no_curve_and_few_questions_are_looked_up(run):
+    _, future, encoder, embed, taught, learned = run
+    places = np.unique(future.pairs[future.same])
+    alike = future.take(np.isin(np.arange(len(future)), places))
+    alike = dataclasses.replace(alike, pairs=alike.pairs[alike.same], same=alike.same[alike.same])
+    found = semantic.judged(alike, embed, learned, taught, SETTINGS, 0)
+    assert found["auc"] == found["average_precision"] == {"cosine": None, "verifier": None}
+    json.dumps(found, allow_nan=False)
+    assert lookups(encoder, learned.verifier, future.texts[:8], 20)["held"] == 4

@@ -24,14 +24,14 @@ def trace(tmp_path: Path) -> Path:
 
 def test_a_trace_is_read_by_its_columns_and_one_without_is_refused(trace: Path, tmp_path: Path) -> None:
     call = read(trace)[3]
-    assert (call.tenant, call.key, call.version, call.cost_usd) == ("t1", "k9", 0, pytest.approx(0.003))
+    assert (call.tenant, call.key, call.version, call.cost_usd) == ("t1", "k9", "0", pytest.approx(0.003))
     pq.write_table(pa.table({"other": [1]}), tmp_path / "no.parquet")
-    with pytest.raises(ValueError, match="none of the columns answer_class, key, text; it has other"):
+    with pytest.raises(ValueError, match=r"needs one of answer_class, key, text, hash_ids .*; it has other"):
         read(tmp_path / "no.parquet")
 
 
 def test_workers_with_a_second_tier_keep_what_memories_alone_lose(trace: Path, tmp_path: Path) -> None:
-    found = sharing(trace, 3, None, tmp_path, seed=0)
+    found = sharing("trace", read(trace), 3, None, tmp_path, seed=0)
     distinct = len({(call.tenant, call.key) for call in read(trace)})
     assert found["ceiling"] == round((400 - distinct) / 400, 4)
     alone, shared = found["runs"]["memory"], found["runs"]["memory+sqlite"]
@@ -59,3 +59,35 @@ def test_files_that_are_not_named_are_asked_for(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, "1")
     monkeypatch.delenv("BEASTMODE_DATA", raising=False)
     assert tiers.main(["--parts", "sharing"]) == 2
+
+
+def test_a_trace_by_its_lists_has_their_time_order_and_no_request_without_a_key(tmp_path: Path) -> None:
+    told = {"timestamp": [2000, 0, 1000], "hash_ids": [[1, 2], None, [3]], "tenant": [None, "a", "b"]}
+    pq.write_table(pa.table(told), tmp_path / "t.parquet")
+    assert [(call.tenant, call.key) for call in read(tmp_path / "t.parquet")] == [("b", "[3]"), (None, "[1, 2]")]
+
+
+def test_a_trace_of_which_nothing_comes_back_has_no_hits_to_keep(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"key": [1, 2, 3]}), tmp_path / "t.parquet")
+    found = sharing("t", read(tmp_path / "t.parquet"), 2, None, tmp_path, seed=0)
+    assert found["ceiling"] == 0
+    assert found["runs"]["memory+sqlite"]["hits_kept"] is None
+
+
+def test_files_that_cannot_be_used_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    pq.write_table(
+        pa.table({"key": pa.array([], pa.string()), "text_a": pa.array([], pa.string())}), tmp_path / "t.parquet"
+    )
+    for options, why in (
+        (["--parts", "sharing", "--trace", "t"], "t.parquet: none of 0 rows has key; give a trace with requests"),
+        (["--parts", "lookups", "--questions", "t"], "t.parquet: 0 questions in its columns text_a; lookups are timed"),
+        (["--parts", "sharing", "--trace", "nowhere"], "'nowhere': there is no file"),
+    ):
+        assert tiers.main([*options, "--data", str(tmp_path)]) == 2
+        told = capsys.readouterr().err
+        assert why in told
+        assert told.count("\n") == 1
