@@ -1,8 +1,8 @@
 """The candidates a router chooses among, as the catalogue knew them when the bundle was written."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self, TypeVar
 
 from beastmode.records import Endpoint, Request
 
@@ -99,6 +99,11 @@ class Price:
         fresh, warm = self.cost_usd(input_tokens, 0), self.cost_usd(input_tokens, 0, cached_tokens)
         return 0.0 if fresh is None or warm is None else max(round(fresh - warm, 12), 0.0)
 
+    @property
+    def dearest(self) -> "Price":
+        """The price where all output is of the dearest kind: before a call nobody knows how much is reasoning."""
+        return replace(_dearest(self), tiers=tuple(map(_dearest, self.tiers)))
+
     def amounts(self) -> tuple[Any, ...]:
         """Return every number that it is made of, None where one is not given."""
         rows: tuple[Price | Tier, ...] = (self, *self.tiers)
@@ -108,6 +113,14 @@ class Price:
     def from_mapping(cls, known: Mapping[str, Any]) -> Self:
         """Return the price that `asdict` made plain; raises TypeError naming an unknown key."""
         return cls(**{**known, "tiers": tuple(Tier(**tier) for tier in known.get("tiers", ()))})
+
+
+Row = TypeVar("Row", Price, Tier)
+
+
+def _dearest(row: Row) -> Row:
+    out, reasoning = row.output_per_mtok, row.reasoning_per_mtok
+    return row if out is None or reasoning is None else replace(row, output_per_mtok=max(out, reasoning))
 
 
 @dataclass(frozen=True, slots=True)

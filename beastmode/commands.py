@@ -11,6 +11,7 @@ from typing import Any
 
 from beastmode.arms import MODES, UNITS, Dealing, Step, steps
 from beastmode.bundle import Bundle
+from beastmode.errors import StoreError
 from beastmode.guard import Guard, Limits
 from beastmode.pointer import Baseline, Pointer
 from beastmode.signing import keygen, sign
@@ -81,8 +82,11 @@ def _stop(options: argparse.Namespace) -> Told:
 
 def _guard(options: argparse.Namespace, reconcile: Reconcile) -> Told:
     store, stated = Store(options.store), options.error_rate is not None and options.p95_ms is not None
-    baseline = Baseline(options.error_rate, options.p95_ms, options.refusal_rate) if stated else None
-    guard = Guard(store, options.journal, baseline, Limits(alpha=options.alpha))
+    try:
+        baseline = Baseline(options.error_rate, options.p95_ms, options.refusal_rate) if stated else None
+        guard = Guard(store, options.journal, baseline, Limits(alpha=options.alpha))
+    except ValueError as error:
+        raise StoreError(f"guard: {error}") from error
     while True:
         done = guard.look(datetime.now(UTC).isoformat())
         pointer = store.champion()

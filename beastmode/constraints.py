@@ -43,6 +43,7 @@ class Constraints:
     candidates: tuple[Candidate, ...]
     names: tuple[str, ...]
     rates: Rates
+    """The dearest, for they bound what an answer may cost."""
     lacking: Mapping[str, Mask]
     """By need, (m,)"""
     inside: Mapping[str, Mask]
@@ -60,7 +61,7 @@ class Constraints:
         inside = {region: np.array([c.region == region for c in candidates]) for region in regions}
         context = np.array([np.inf if c.context_tokens is None else c.context_tokens for c in candidates])
         names = tuple(candidate.name for candidate in candidates)
-        rates = Rates.of([candidate.price for candidate in candidates])
+        rates = Rates.of([candidate.price.dearest for candidate in candidates])
         return cls(candidates, names, rates, lacking, inside, context, float(context.min()))
 
     def standing(

@@ -120,12 +120,21 @@ def classify(error: BaseException | str | None = None, status: int | None = None
     status = status or next((s for s in map(_status, causes) if s is not None), None)
     kind = None
     if status is not None or name:
-        text = " ".join([message, name, *(f"{cause} {getattr(cause, 'body', '')}" for cause in causes)])
+        text = " ".join([message, name, *(f"{told(cause)} {getattr(cause, 'body', '')}" for cause in causes)])
         kind = next((kind for code, kind in _CODES.items() if code in text), None)
     if kind is None and status is not None and status >= 400:
         kind = _STATUSES.get(status) or _by_hundred(status)
     kind = kind or _by_exception(causes, name)
     return ERROR_TYPES[kind or ("caller_application_error" if causes else "provider_unknown")]
+
+
+def told(error: BaseException) -> str:
+    """Return an exception's class and text; one that fails to say its own text is no reason to fail over it."""
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"its text cannot be read ({broken})"
+    return f"{type(error).__name__}: {text}"
 
 
 def _by_exception(causes: Sequence[BaseException], name: str) -> str | None:

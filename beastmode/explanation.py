@@ -13,6 +13,9 @@ from beastmode.influence import Influence, influences
 from beastmode.neighbours import Near
 from beastmode.records import Prediction, Request
 
+NEVER = 1e6
+"""A margin that no utility reaches: of a policy that always serves its incumbent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -21,7 +24,8 @@ class Row:
     prediction: Prediction
     probability: float
     gap: float | None
-    """The utility it would have to gain to become the preferred one; zero or less for the preferred itself."""
+    """The utility it would have to gain to become the preferred one; zero or less for the preferred itself, None where
+    no gain is enough."""
     per_dollar: float | None
     """The price of money at which it would be the preferred one instead, all else equal; None where there is none."""
     excluded: str | None = None
@@ -58,7 +62,8 @@ class Explanation:
         table = [head, *(_cells(row, row.prediction.candidate == self.preferred) for row in self.rows)]
         notes = [f"preferred: {self.preferred}; one dollar is worth {self.per_dollar:g} of quality"]
         if self.incumbent is not None:
-            notes.append(f"incumbent: {self.incumbent}, left only for more than {self.margin:.4f} of utility")
+            when = "never left" if self.margin >= NEVER else f"left only for more than {self.margin:.4f} of utility"
+            notes.append(f"incumbent: {self.incumbent}, {when}")
         notes += [f"excluded: {row.prediction.candidate}, {row.excluded}" for row in self.rows if row.excluded]
         notes += [line for row in self.rows if (line := self._change(row)) is not None]
         return [*aligned(table), *notes, *self._parts(), *self._moved(), *map(_near, self.nearest)]
@@ -155,12 +160,13 @@ def explain(
         gap = preferred.utility - prediction.utility + needed
         out = excluded.get(prediction.candidate)
         other = out is None and prediction is not preferred
+        reachable = other and needed < NEVER
         rows.append(
             Row(
                 prediction,
                 chance,
-                None if out or gap != gap else (gap if other else 0.0),
-                _flip(bundle, preferred, prediction, needed) if other else None,
+                0.0 if prediction is preferred else (gap if reachable and gap == gap else None),
+                _flip(bundle, preferred, prediction, needed) if reachable else None,
                 out,
             )
         )
@@ -168,7 +174,10 @@ def explain(
     said = dict(bundle.scorer.contributions(bundle.encoder.encode((request.text,))))
     near = tuple(said.pop("nearest", ()))
     names = tuple(prediction.candidate for prediction in predictions)
-    others = [row.prediction.candidate for row in rows if row.gap is not None and row.prediction is not preferred]
+    others = [
+        row.prediction.candidate for row in rows
+        if row.excluded is None and row.prediction is not preferred and row.prediction.utility == row.prediction.utility
+    ]  # fmt: skip
     moved: tuple[Influence, ...] = ()
     if others:
         moved = influences(bundle, request.text, names.index(preferred.candidate), names.index(others[0]))

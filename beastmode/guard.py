@@ -1,7 +1,9 @@
 """Watch what came of a champion's decisions, and take it back where it breaks what it was promoted under."""
 
 import json
+import logging
 import math
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,9 +19,15 @@ from beastmode.pointer import Baseline, Pointer
 from beastmode.store import Store
 
 _LONGEST_LINE = 64 * 2**20
+MOST_BEGUN = 100_000
+"""Calls under way that are remembered; whose process died never end."""
 METRICS = ("errors", "slow answers", "refusals")
 SLOW = 0.05
 """The share of answers beyond the 95th percentile."""
+Floats = NDArray[np.float64]
+_LOG = logging.getLogger("beastmode")
+_STEPS: Floats = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+"""From the odds of what is usual to those that are bet on, in logarithms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +48,20 @@ class Alarm:
     given what came before, is at most `usual`. A bet of size b multiplies it by 1 + b (x - usual); bets are those of
     the likelihood ratios of shares from `usual` to 1, mixed (Waudby-Smith and Ramdas 2024, section 4). Part 1 / (k (k
     + 1)) of the wealth enters with outcome k, so that a bundle which breaks after a good month is found as well.
+
+    No share is more than 1: where `usual` is, nothing is bet and the alarm is silent. Where it is 0, the first one is
+    proof.
     """
 
     def __init__(self, usual: float, alpha: float) -> None:
-        """Raise ValueError unless 0 < usual < 1 and 0 < alpha < 1."""
-        if not (0 < usual < 1 and 0 < alpha < 1):
-            raise ValueError(f"alarm: usual = {usual!r} and alpha = {alpha!r} must lie between 0 and 1")
+        """Raise ValueError unless 0 <= usual and 0 < alpha < 1."""
+        if not (usual >= 0 and 0 < alpha < 1):
+            raise ValueError(f"alarm: usual = {usual!r} must be 0 or more, and alpha = {alpha!r} between 0 and 1")
         self.usual = usual
         self.alpha = alpha
         self.n = self.hits = 0
-        odds = np.log(usual / (1 - usual)) + np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
-        worse = 1 / (1 + np.exp(-odds))
-        self._hit: NDArray[np.float64] = np.log(worse / usual)
-        self._miss: NDArray[np.float64] = np.log((1 - worse) / (1 - usual))
-        self._wealth = np.full(len(worse), -np.inf)
+        self._hit, self._miss = _bets(usual)
+        self._wealth = np.full(len(_STEPS), -np.inf)
         """Logarithms, a bet each, of what has entered."""
 
     def add(self, hit: bool) -> bool:
@@ -71,6 +79,18 @@ class Alarm:
         return float(np.logaddexp(np.logaddexp.reduce(self._wealth) - np.log(len(self._wealth)), waiting))
 
 
+def _bets(usual: float) -> tuple[Floats, Floats]:
+    """Return what each bet's logarithm of wealth gains by a hit, and by none, (bets,) each."""
+    if usual >= 1:
+        return np.zeros(len(_STEPS)), np.zeros(len(_STEPS))
+    if usual == 0:
+        return np.full(len(_STEPS), np.inf), np.zeros(len(_STEPS))
+    # In odds throughout: 1 - share would be rounded off beside 1.
+    odds = math.log(usual) - math.log1p(-usual)
+    worse = odds + _STEPS
+    return np.logaddexp(0, -odds) - np.logaddexp(0, -worse), np.logaddexp(0, odds) - np.logaddexp(0, worse)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much worse than the baseline is a breach: shares and milliseconds beyond which an alarm may go off."""
@@ -80,6 +100,10 @@ class Limits:
     p95_ratio: float = 1.5
     alpha: float = 0.001
     """The chance that a bundle within its limits is ever taken back; a third for each metric."""
+
+    def __post_init__(self) -> None:
+        if not (self.error_margin >= 0 and self.refusal_margin >= 0 and self.p95_ratio > 0 and 0 < self.alpha < 1):
+            raise ValueError(f"{self}: margins are 0 or more, p95_ratio is positive, and alpha lies between 0 and 1")
 
 
 _DEFAULT = Limits()
@@ -97,6 +121,11 @@ class Watch:
         known, limits = self.baseline, self.limits
         shares = (known.error_rate + limits.error_margin, SLOW, known.refusal_rate + limits.refusal_margin)
         self.alarms = tuple(Alarm(share, limits.alpha / len(METRICS)) for share in shares)
+
+    @property
+    def unguarded(self) -> tuple[str, ...]:
+        """The metrics of which any share is allowed: what is usual lies within its margin of 1."""
+        return tuple(name for name, alarm in zip(METRICS, self.alarms, strict=True) if alarm.usual >= 1)
 
     def add(self, outcome: Outcome) -> str | None:
         """Count an outcome; returns the breach in words, or None while there is none."""
@@ -129,7 +158,9 @@ class Tail:
         if not self.path.is_dir():
             raise StoreError(f"journal {self.path}: there is no such folder; name the one that Journal was given")
         for file in sorted(self.path.glob("*.jsonl")):
-            with file.open("rb") as stream:
+            with suppress(FileNotFoundError), file.open("rb") as stream:  # Retention may take it meanwhile.
+                if os.fstat(stream.fileno()).st_size < self._read.get(file.name, 0):
+                    self._read[file.name] = 0  # It was cut, as a rotation by copying does.
                 stream.seek(self._read.get(file.name, 0))
                 while line := stream.readline(_LONGEST_LINE):
                     if not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
@@ -145,6 +176,8 @@ class Tail:
             kind, native = known.get("kind"), str(known.get("decision_id"))
             if kind == "begin" and known.get("purpose") in ("serve", "canary") and known.get("bundle_sha256"):
                 self._begun[native] = {name: known[name] for name in ("at", "bundle_sha256")}
+                if len(self._begun) > MOST_BEGUN:
+                    del self._begun[next(iter(self._begun))]  # The oldest, which nobody ended.
             begun = self._begun.pop(native, None) if kind == "end" else None
             if begun is None or known.get("cache_tier"):
                 return None
@@ -163,7 +196,8 @@ class Guard:
 
     A champion in breach is rolled back to the previous bundle, and marked, so that no guard returns to it; the pointer
     is left for the registry's alias to be reconciled with. A challenger in breach is stopped. Outcomes count from the
-    promotion, or from the experiment's start.
+    promotion, or from the experiment's start. Of a metric whose baseline is so bad that none is worse by the margin
+    (nearly all calls failed) no breach is possible: it is not guarded, a warning says so, and the others are.
     """
 
     def __init__(
@@ -221,7 +255,13 @@ class Guard:
                     f"{self.store.path}: the pointer has no baseline; promote with one, or state what is usual "
                     "(--error-rate, --p95-ms, --refusal-rate)"
                 )
-            self._watches[key] = Watch(baseline, self.limits)
+            watch = self._watches[key] = Watch(baseline, self.limits)
+            if watch.unguarded:
+                _LOG.warning(
+                    "guard of %s: no share of %s is worse by the margin than its baseline (%s), so it is not guarded; "
+                    "promote with one of good days, or state what is usual (--error-rate, --p95-ms, --refusal-rate)",
+                    self.store.path, " or ".join(watch.unguarded), baseline,
+                )  # fmt: skip
         return self._watches[key]
 
     def _act(self, pointer: Pointer, digest: str, role: str, breach: str, at: str) -> str:

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +22,12 @@ from beastmode.errors import JournalError
 from beastmode.forks import renew_after_fork
 from beastmode.recording import Recording
 from beastmode.records import Decision, new_id
+from beastmode.validity import plain
 
 _LOG = logging.getLogger("beastmode")
 
 VERSION = 1
+_JSON: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":"), "default": str, "allow_nan": False}
 _LINE_ENDS = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
 
 
@@ -34,6 +37,8 @@ class Journal:
     Safe for threads and forks. Once it is open it never fails a request: what cannot be written is counted in `lost`
     and logged. A line that was cut by a full disk is closed by the next one, and readers report it.
     """
+
+    _descriptor: int | None = None
 
     def __init__(self, path: str | Path, *, prompts: bool = True) -> None:
         """Open a journal in the folder `path`, which is made where it is missing.
@@ -45,9 +50,9 @@ class Journal:
         self.prompts = prompts
         self.lost = 0
         """Events that could not be written."""
-        self._lock = threading.Lock()
+        # A signal's handler, or a generator that is collected, may write while its own thread does.
+        self._lock = threading.RLock()
         self._open: dict[int, Recording] = {}
-        self._descriptor: int | None = None
         self._torn = False
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -61,6 +66,7 @@ class Journal:
     def attempt(self, decision: Decision, *, purpose: str = "serve", parent: str | None = None) -> Recording:
         """Return the context manager, for `with` and `async with`, inside which the decision's model is called.
 
+        One a decision: further calls are its `retry`, for the lake takes a second attempt for a copy of the first.
         `purpose` is serve, probe, judge, shadow, canary or warm; `parent` names the request that a probe repeats.
         """
         return Recording(self, decision, purpose=purpose, parent=parent)
@@ -123,12 +129,11 @@ class Journal:
 
     def write(self, event: dict[str, Any]) -> None:
         """Append one event as one line of JSON; what cannot be written is counted and logged, never raised."""
-        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"), default=str)
         # Readers that split at Unicode's own line ends would tear a line that holds one.
-        line = _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", text).encode("utf-8", "replace")
+        line = _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", _text(event)).encode("utf-8", "replace")
         with self._lock:
             try:
-                descriptor = self._reopen() if self._descriptor is None else self._descriptor
+                descriptor = self._living()
                 data = (b"\n" if self._torn else b"") + line + b"\n"
                 self._torn = os.write(descriptor, data) != len(data)
                 failure = "the disk took part of a line only" if self._torn else None
@@ -144,9 +149,10 @@ class Journal:
         for recording in list(self._open.values()):
             recording.process_ended()
         with self._lock:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-            self._descriptor = None
+            self._let_go()
+
+    def __del__(self) -> None:
+        self._let_go()
 
     def __enter__(self) -> "Journal":
         return self
@@ -156,12 +162,27 @@ class Journal:
 
     def after_fork(self) -> None:
         """Write to a file of its own in a forked child, and leave to the parent what the parent has under way."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._open = {}
         self._torn = False
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        self._descriptor = None
+        self._let_go()
+
+    def _living(self) -> int:
+        """Return the descriptor of a file that is there: a tidy-up may have deleted the one that was written so far."""
+        try:
+            if self._descriptor is not None and os.fstat(self._descriptor).st_nlink:
+                return self._descriptor
+        except OSError:  # Closed by somebody else, or a network's file that is stale.
+            self._descriptor = None
+        self._let_go()
+        self._torn = False
+        return self._reopen()
+
+    def _let_go(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.close(descriptor)
 
     def _reopen(self) -> int:
         host = re.sub(r"[^A-Za-z0-9.]", "_", platform.node())[:60]
@@ -169,6 +190,20 @@ class Journal:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         self._descriptor = os.open(self.path / name, flags, 0o600)
         return self._descriptor
+
+
+def _text(event: dict[str, Any]) -> str:
+    """Return an event as JSON; what is no number is null in it, and a field that JSON cannot hold is left out."""
+    try:
+        return json.dumps(event, **_JSON)
+    except Exception:
+        fields = []
+        for name, value in event.items():
+            try:
+                fields.append(f'"{name}":{json.dumps(plain(value), **_JSON)}')
+            except Exception as error:
+                _LOG.error("journal: %s is left out of decision %s (%s)", name, event.get("decision_id"), error)
+        return f"{{{','.join(fields)}}}"
 
 
 def _end_at_exit(journal: Journal) -> None:

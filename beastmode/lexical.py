@@ -13,7 +13,8 @@ WINDOW = 4096
 
 _WORD = re.compile(r"\w+")
 _BETWEEN = {code: " " for code in range(128) if not _WORD.match(chr(code))}
-_OPTION = re.compile(r"\n\s*[(\[]?[A-Za-z1-9][).:\]] ")
+_OPTION = re.compile(r"\n[^\S\n]*[(\[]?[A-Za-z1-9][).:\]] ")
+"""From the last line end before an option: from the first, a run of n empty lines would take n squared steps."""
 
 # One row a class of characters; a prompt's bytes are counted once, and every class is a sum over the counts.
 _CLASSES: dict[str, str] = {

@@ -24,15 +24,15 @@ class Baseline:
     """What a guard holds a bundle to: what was usual when it was promoted."""
 
     error_rate: float
-    """The share of calls that fail by the provider's or the router's fault, in (0, 1)."""
+    """The share of calls that fail by the provider's or the router's fault, in [0, 1]."""
     p95_ms: float
     refusal_rate: float = 0.01
     """The share of calls that end in an error of the policy's, a content filter's among them."""
 
     def __post_init__(self) -> None:
         rates = (self.error_rate, self.refusal_rate)
-        if not all(isinstance(rate, int | float) and 0 <= rate < 1 for rate in rates) or not self.p95_ms > 0:
-            raise ValueError(f"{self}: rates lie in [0, 1), and p95_ms is positive")
+        if not all(isinstance(rate, int | float) and 0 <= rate <= 1 for rate in rates) or not self.p95_ms > 0:
+            raise ValueError(f"{self}: rates lie in [0, 1], and p95_ms is positive")
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,9 @@ class Softmax:
         known = eligible & ~np.isnan(utility)
         # Where nothing eligible is priced, all that is eligible is equally unknown.
         known = np.where(known.any(axis=1, keepdims=True), known, eligible)
-        score = np.where(known, np.nan_to_num(utility), -np.inf) / self.temperature
-        weight = np.exp(score - score.max(axis=1, keepdims=True))
+        score = np.where(known, np.nan_to_num(utility), -np.inf)
+        with np.errstate(over="ignore"):  # What lies infinitely far behind weighs nothing.
+            weight = np.exp((score - score.max(axis=1, keepdims=True)) / self.temperature)
         soft = weight / weight.sum(axis=1, keepdims=True)
         uniform = eligible / eligible.sum(axis=1, keepdims=True)
         return np.asarray(self.floor * uniform + (1 - self.floor) * soft)

@@ -53,9 +53,8 @@ class Rates:
         >>> Rates.of([Price(input_per_mtok=1, output_per_mtok=4)]).cost_usd(np.array([1000.]), np.array([[500.]]))
         array([[0.003]])
         """
-        if self._free:
-            output_tokens = np.where(self.per_output == 0, 0.0, output_tokens)
-        cost = np.asarray(output_tokens * self.per_output + (input_tokens[:, None] * self.per_input + self.per_request))
+        charged = np.where(self.per_output == 0, 0.0, output_tokens) if self._free else output_tokens
+        cost = np.asarray(charged * self.per_output + (input_tokens[:, None] * self.per_input + self.per_request))
         for column, tier in self.tiers:
             over = input_tokens > tier.above_input_tokens
             if over.any():

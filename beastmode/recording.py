@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from beastmode.errors import ERROR_TYPES, ErrorType, JournalError, classify, retry_after, tip
+from beastmode.errors import ERROR_TYPES, ErrorType, JournalError, classify, retry_after, tip, told
 from beastmode.interactions import Attempt
 from beastmode.records import Decision, Endpoint
 
@@ -51,7 +51,7 @@ class Recording:
 
     def __enter__(self) -> Self:
         if self._pid:
-            raise JournalError("this attempt was begun already; call journal.attempt(decision) for each call")
+            raise JournalError("this attempt was begun already; call attempt.retry() inside it for each further call")
         self._pid = os.getpid()
         self._keeper.begin(self)
         self._start = self._call_start = time.perf_counter()
@@ -108,6 +108,7 @@ class Recording:
 
     def cost(self, usd: float, source: str = "caller") -> None:
         """Note what the present call cost in US dollars, where the provider says so."""
+        usd = float(usd)  # A Decimal could not be added up with what other calls cost.
         self._now = replace(self._now, cost_usd=usd)
         self._cost = (usd, source)
 
@@ -142,7 +143,7 @@ class Recording:
         """
         kind = classify(error, status, message)
         state = "cancelled" if kind.name == "caller_cancelled" else "failure"
-        said = message or (f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else error or "")
+        said = message or (told(error) if isinstance(error, BaseException) else error or "")
         said = said or f"HTTP status {status}"
         if isinstance(error, BaseException):
             self.about(retry_after=retry_after(error))
@@ -178,10 +179,8 @@ class Recording:
 
     def process_ended(self) -> None:
         """End the recording because the process does, unless it has ended or belongs to another process."""
-        if self._pid == os.getpid():
-            kind = ERROR_TYPES["router_process_ended"]
-            self._failure = ("unknown", kind, tip(kind))
-            self._end()
+        kind = ERROR_TYPES["router_process_ended"]
+        self._end(("unknown", kind, tip(kind)))
 
     def _elapsed_ms(self) -> float:
         return round((time.perf_counter() - self._call_start) * 1000, 3)
@@ -198,12 +197,13 @@ class Recording:
         self._done.append(closed)
         self._failure = None
 
-    def _end(self) -> None:
+    def _end(self, failure: tuple[str, ErrorType, str] | None = None) -> None:
         with self._lock:
             # Exactly once, and never from a forked child that inherited the block.
             if self._ended or self._pid != os.getpid():
                 return
             self._ended = True
+        self._failure = failure or self._failure
         self._close_call()
         last = self._done[-1]
         costs = [call.cost_usd for call in self._done if call.cost_usd is not None]

@@ -30,6 +30,23 @@ def message_text(message: Message) -> str:
     return ""
 
 
+def message_chars(message: Message) -> int:
+    """Return how many characters of one chat message are paid for: its text, calls of tools and what these returned.
+
+    Images and audio are left out, as their price is no matter of characters.
+
+    >>> message_chars({"role": "assistant", "content": "hi", "tool_calls": []})
+    2
+    """
+    calls, content = [message.get("tool_calls"), message.get("function_call")], message.get("content")
+    chars = len(message_text(message))
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        parts = [part for part in content if isinstance(part, Mapping)]
+        chars += sum(len(message_text(part)) for part in parts)
+        calls += [part.get("input") for part in parts]
+    return chars + sum(len(str(call)) for call in calls if call)
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a request demands of a candidate; a candidate that lacks it is not eligible.
@@ -75,6 +92,10 @@ class Request:
     needs: Needs = Needs()
     request_id: str = field(default_factory=new_id)
 
+    def __post_init__(self) -> None:
+        # An experiment looks into the context, and none was no trouble until one was started.
+        object.__setattr__(self, "context", self.context or {})
+
     @classmethod
     def of(cls, prompt: "str | Sequence[Message] | Request", **known: Any) -> "Request":
         """Make a request of a prompt or of chat messages; `known` are its other fields, in place of a Request's own.
@@ -98,7 +119,7 @@ class Request:
     @property
     def chars(self) -> int:
         """The length of the whole conversation in characters: what is paid for."""
-        return sum(len(message_text(message)) for message in self.messages)
+        return sum(map(message_chars, self.messages))
 
 
 @dataclass(frozen=True, slots=True)

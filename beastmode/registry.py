@@ -112,9 +112,14 @@ def _download(tracking: Tracking, version: Version, folder: Path, public_key: Pu
         write_folder(draft, files)
         bundle = Bundle.read(draft, version.sha256, public_key)
         final = folder / version.sha256
-        # What stands there did not verify, or it would have been used.
-        shutil.rmtree(final, ignore_errors=True)
-        draft.rename(final)
+        if _cached(folder, version.sha256, public_key) is None:
+            shutil.rmtree(final, ignore_errors=True)
+            try:
+                draft.rename(final)
+            except OSError:
+                # Another process was quicker, and what it put there has proved itself too.
+                if not final.is_dir():
+                    raise
     except OSError as error:
         raise RegistryError(f"{folder}: {error}; pass a cache folder that this process may write") from error
     finally:

@@ -8,9 +8,11 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from beastmode.bundle import Bundle
 from beastmode.deciding import Side, pick
-from beastmode.errors import BundleError
+from beastmode.errors import BundleError, RoutingError
 from beastmode.forks import renew_after_fork
 from beastmode.loading import load_bundle
 from beastmode.records import Decision, Endpoint, Message, Request
@@ -137,7 +139,21 @@ class Router:
     @property
     def bundle(self) -> Bundle:
         """The bundle that serves now."""
+        self._resume()
         return self._serving.bundle
+
+    def answers_as(self, request: Request) -> str:
+        """Return what a request is answered by: the bundle, the policy and the objective of its arm."""
+        self._resume()
+        trial = self._trial
+        return (self._serving if trial is None else trial.serving(request)).identity
+
+    @property
+    def answering(self) -> tuple[str, ...]:
+        """All that requests are answered by now: what serves, or each arm of an experiment."""
+        self._resume()
+        trial = self._trial
+        return (self._serving.identity,) if trial is None else (trial.champion.identity, trial.challenger.identity)
 
     def endpoint(self, candidate: str) -> Endpoint:
         """Return where a candidate answers, for a fallback; raises RoutingError on an unknown name."""
@@ -197,13 +213,16 @@ class Router:
         *,
         allow: Collection[str] | None = None,
         deny: Collection[str] | None = None,
+        remember: bool = True,
         **known: Any,
     ) -> Decision:
         """Return the decision for a prompt, chat messages or a Request.
 
         `allow` names the candidates that may be taken, `deny` those that may not; `known` are further fields of the
-        request (tenant, session_id, needs, ...). Raises RoutingError, saying why of each, where none is eligible.
+        request (tenant, session_id, needs, ...). Who may not ask after all does not `remember` it yet. Raises
+        RoutingError, saying why of each, where none is eligible.
         """
+        self._resume()
         request = Request.of(prompt, **known)
         warm = self._sessions.warm(request)
 
@@ -216,21 +235,44 @@ class Router:
             decision = Side.of(serving, ask(serving)).decide(request, self._draw)
         else:
             decision = trial.decide(request, ask, self._draw)
-        self._sessions.keep(decision)
+        if remember:
+            self.remember(decision)
         return decision
+
+    def remember(self, decision: Decision) -> None:
+        """Note that a decision's candidate is asked, which its session's next turn may stay with."""
+        self._sessions.keep(decision)
+
+    def forget(self, session_id: str) -> None:
+        """Take a session for new: its last turn failed, or was answered elsewhere, and no prompt is cached there."""
+        self._sessions.forget(session_id)
 
     def explain(
         self,
-        prompt: Prompt,
+        prompt: Prompt | Decision,
         *,
         allow: Collection[str] | None = None,
         deny: Collection[str] | None = None,
         **known: Any,
     ) -> "Explanation":
-        """Return what speaks for and against each candidate, and what would have to change; nothing is drawn."""
+        """Return what speaks for and against each candidate, and what would have to change; nothing is drawn.
+
+        A prompt is explained as the champion sees it now; a decision, by the bundle of its arm and with what was known
+        of its session when it was made. Raises BundleError where that bundle serves no more.
+        """
         from beastmode.explanation import explain
 
-        serving = self._serving
+        self._resume()
+        serving, trial = self._serving, self._trial
+        if isinstance(prompt, Decision):
+            if allow is not None or deny is not None or known:
+                raise RoutingError("explain: a decision has its lists and its request's fields; leave them out")
+            made, sides = prompt, (serving,) if trial is None else (trial.champion, trial.challenger)
+            by = next((s for s in sides if (s.bundle.sha256, s.policy) == (made.bundle_sha256, made.policy)), None)
+            if by is None:
+                raise BundleError(f"explain: {made.policy}, which made decision {made.decision_id}, serves no more")
+            drawn = np.array([made.probabilities.get(name, 0.0) for name in by.names])
+            return explain(by.bundle, made.request, made.predictions, drawn, made.excluded)
         request = Request.of(prompt, **known)
         outlook = serving.outlook(request, allow, deny, self._sessions.warm(request))
         chances = serving.bundle.policy.probabilities(outlook.expected.utility, outlook.eligible)[0]
@@ -238,8 +280,6 @@ class Router:
 
     def _draw(self, chances: Sequence[float]) -> int:
         with self._lock:
-            if self._forked:
-                self._resume()
             uniform = self._random.random()
         return pick(chances, uniform)
 
@@ -251,7 +291,10 @@ class Router:
         self._forked = True
 
     def _resume(self) -> None:
-        """Follow the store in a forked child too, once it routes: threads do not survive a fork."""
-        self._forked = False
-        if self._follower is not None:
-            self._follower.start(self.swap)
+        """Follow the store in a forked child too, once it is used: threads do not survive a fork."""
+        if not self._forked:
+            return
+        with self._lock:
+            if self._forked and self._follower is not None:
+                self._follower.start(self.swap)
+            self._forked = False

@@ -55,6 +55,8 @@ class Serving:
     endpoints: tuple[Endpoint, ...]
     constraints: Constraints
     policy: str
+    identity: str
+    """What answers: the bundle, and the policy and objective of its operating point."""
     everyone: NDArray[np.bool_]
     """(1, m) All true."""
 
@@ -63,11 +65,12 @@ class Serving:
         """Make a bundle ready."""
         names = tuple(candidate.name for candidate in bundle.candidates)
         policy = f"{bundle.name}/{type(bundle.policy).__name__}"
+        identity = f"policy {bundle.sha256 or bundle.name} {bundle.policy!r} {bundle.objective!r}"
         endpoints = tuple(candidate.endpoint for candidate in bundle.candidates)
         plans = tuple(map(Plan.single, names))
         everyone = np.ones((1, len(names)), dtype=bool)
         everyone.flags.writeable = False
-        return cls(bundle, names, plans, endpoints, Constraints.of(bundle.candidates), policy, everyone)
+        return cls(bundle, names, plans, endpoints, Constraints.of(bundle.candidates), policy, identity, everyone)
 
     def column(self, candidate: str) -> int:
         """Return the column of a candidate; raises RoutingError on an unknown name."""

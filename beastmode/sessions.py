@@ -81,6 +81,11 @@ class Sessions:
             if len(self._kept) > self.most:
                 self._kept.popitem(last=False)
 
+    def forget(self, session_id: str) -> None:
+        """Know nothing of a session any more."""
+        with self._lock:
+            self._kept.pop(session_id, None)
+
     def after_fork(self) -> None:
         """Replace a lock that another thread of the parent may have held."""
         self._lock = threading.Lock()

@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -202,8 +202,13 @@ class Store:
             )  # fmt: skip
             return self._point(pointer)
 
-    def rollback(self, at: str, reason: str, *, breach_of: str | None = None) -> Pointer:
-        """Point to the previous bundle, after reading it whole; a second rollback by hand comes back.
+    def rollback(
+        self, at: str, reason: str, *, breach_of: str | None = None, verify: Callable[[Path, str], object] = Bundle.read
+    ) -> Pointer:
+        """Point to the previous bundle, after `verify` has read it whole; a second rollback by hand comes back.
+
+        `verify` takes the folder and the manifest's hash, and raises BundleError: a store of others than routers names
+        its own.
 
         A guard passes the manifest that it found in breach as `breach_of`: that bundle is marked, so that no guard
         returns to it, and nothing happens where another serves by now.
@@ -213,7 +218,9 @@ class Store:
         with self._alone():
             now = self.champion()
             if now is None or now.previous is None:
-                raise StoreError(f"{self.path}: there is no previous bundle to roll back to; promote another one")
+                raise StoreError(
+                    f"{self.path}: there is no previous bundle to roll back to; train and promote another one"
+                )
             kept = now.previous
             if breach_of is not None and breach_of != now.manifest_sha256:
                 raise StoreError(f"{self.path}: {now.bundle!r} serves by now, not what was in breach; look again")
@@ -221,7 +228,7 @@ class Store:
                 raise StoreError(
                     f"{self.path}: {kept.bundle!r} was rolled back itself ({kept.breach}); promote another by hand"
                 )
-            self.read(kept.bundle, kept.manifest_sha256)
+            verify(self.folder(kept.bundle), kept.manifest_sha256)
             pointer = Pointer(
                 bundle=kept.bundle, manifest_sha256=kept.manifest_sha256, at=at, reason=reason,
                 previous=Kept(
@@ -284,4 +291,8 @@ class Store:
                 import fcntl
 
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            finally:
+                if os.name == "posix":
+                    fcntl.flock(lock, fcntl.LOCK_UN)  # A child forked meanwhile holds the file open, and so the lock.

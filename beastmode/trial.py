@@ -60,6 +60,11 @@ class Trial:
         marginal = sum(weights[name] * chances.get(plan, 0.0) for name, chances in acted.items())
         return replace(decision, marginal_propensity=min(marginal, 1.0))
 
+    def serving(self, request: Request) -> Serving:
+        """Return the bundle of the arm that a request is dealt to; a shadow serves nobody."""
+        arm, _ = self.dealing.arm(self.dealing.unit_of(request), self.now())
+        return self.challenger if arm == CHALLENGER and self.dealing.mode == "canary" else self.champion
+
     def _sides(self, ask: Ask) -> tuple[Mapping[str, Side], str]:
         """Return what each arm does, and what is to be said where one bundle stands in for the other."""
         sides: dict[str, Side] = {}

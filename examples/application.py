@@ -1,6 +1,6 @@
 """An application: route each prompt, call the model over its OpenAI-compatible interface, journal what came of it.
 
-    python examples/application.py --bundle workspace/store --journal workspace/logs "What is 2+2?"
+    python examples/application.py --bundle workspace-demo/store --journal workspace-demo/logs "What is 2+2?"
 
 It needs numpy, beastmode, and whatever client you like: the `openai` package where it is installed, the standard
 library otherwise. A failed call is tried once more where that can help, then on another candidate; every call is in
@@ -26,12 +26,12 @@ Client = Callable[[Endpoint, Messages, float], dict[str, Any]]
 
 def call_with_urllib(endpoint: Endpoint, messages: Messages, timeout_seconds: float) -> dict[str, Any]:
     """Ask a model with the standard library alone, and return its answer as the provider sent it."""
+    url = f"{address(endpoint).rstrip('/')}/chat/completions"
     headers = {"Content-Type": "application/json"}
     if endpoint.api_key_env is not None:
         headers["Authorization"] = f"Bearer {os.environ[endpoint.api_key_env]}"
     body = json.dumps({"model": endpoint.model, "messages": messages}).encode()
-    request = urllib.request.Request(f"{(endpoint.base_url or '').rstrip('/')}/chat/completions", body, headers)
-    with urllib.request.urlopen(request, timeout=timeout_seconds) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=timeout_seconds) as answer:
         known: dict[str, Any] = json.load(answer)
     return known
 
@@ -41,10 +41,17 @@ def call_with_openai(endpoint: Endpoint, messages: Messages, timeout_seconds: fl
     import openai
 
     key = os.environ[endpoint.api_key_env] if endpoint.api_key_env is not None else "none"
-    client = openai.OpenAI(base_url=endpoint.base_url, api_key=key, max_retries=0, timeout=timeout_seconds)
+    client = openai.OpenAI(base_url=address(endpoint), api_key=key, max_retries=0, timeout=timeout_seconds)
     with client:
         answer = client.chat.completions.create(model=endpoint.model, messages=messages)  # type: ignore[arg-type]
     return answer.model_dump()
+
+
+def address(endpoint: Endpoint) -> str:
+    """Return where a model is asked; without one a client would send the prompt to an address of its own."""
+    if endpoint.base_url is None:
+        raise ValueError(f"{endpoint.model}: the catalogue names no base_url for it; add one there and train again")
+    return endpoint.base_url
 
 
 def ask(router: Router, journal: Journal, prompt: str, call: Client, timeout_seconds: float) -> tuple[Decision, str]:

@@ -31,7 +31,7 @@ def router() -> Router:
 def test_the_examples_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     known: dict[str, Any] = {"my_model": lambda messages, model=None: f"{len(messages)} by {model}", "router": router()}
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
     for example in EXAMPLES:
         exec(example, known)
     for name in ("cache", "routed", "meaning"):

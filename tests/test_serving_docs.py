@@ -142,5 +142,7 @@ def test_the_constraints_that_the_page_names_are_all_there_are() -> None:
     table = SERVING.split("| constraint |")[1].split("\n\n")[0]
     assert {f"`{name}`" for name in ("Needs.tools", ".json", ".vision")} <= set(re.findall(r"`[^`]+`", table))
     assert all(f".{name}`" in table for name in Needs.__slots__)
-    options = {name for name in signature(Router.route).parameters if name not in ("self", "prompt", "known")}
+    options = {
+        name for name in signature(Router.route).parameters if name not in ("self", "prompt", "remember", "known")
+    }
     assert all(f"`{name}=[...]`" in table for name in options)

@@ -11,7 +11,7 @@ from beastmode.cache.answer import Answer
 from beastmode.cache.clock import Clock
 from beastmode.cache.filling import Fill, Filler
 from beastmode.cache.flights import Flights
-from beastmode.cache.guard import Health
+from beastmode.cache.guard import Guard, Health
 from beastmode.cache.layers import Layers
 from beastmode.cache.looking import Ask, Looker
 from beastmode.cache.making import answer_entry
@@ -21,6 +21,7 @@ from beastmode.cache.semantic import Semantic
 from beastmode.cache.settings import CacheSettings
 from beastmode.cache.steps import arun, run
 from beastmode.cache.streams import AsyncStream, Stream
+from beastmode.cache.tiers import required, shared
 from beastmode.cache.tuned import opened, tuned
 from beastmode.errors import CacheError
 from beastmode.journal import Journal
@@ -35,8 +36,9 @@ class Cache:
 
     `tiers` go from the fastest to the slowest, a semantic one last. Every call takes a prompt, chat messages or a
     Request, and `scope`: tenant and other fields of a request, and `model`, `parameters`, `tools`, `epochs`, as
-    `Question.of` has them. With a router the model may be left out: the bundle's policy takes its place, so that a
-    promotion begins an empty cache; name a model to keep answers across promotions.
+    `Question.of` has them. With a router the model may be left out: what answers takes its place (the
+    bundle, its operating point, the arm of an experiment), so that a promotion begins an empty cache; name a model to
+    keep answers across promotions.
     """
 
     def __init__(
@@ -51,13 +53,25 @@ class Cache:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Join tiers; `normalise` makes texts equal that should share an answer (the default is the exact text)."""
+        """Join tiers; `normalise` makes texts equal that should share an answer (the default is the exact text).
+
+        Raises CacheError where the tiers stand in another order, one of them keeps neither `Tier` nor `Shared`,
+        or more than one is shared.
+        """
         exact = [tier for tier in tiers if not isinstance(tier, Semantic)]
         meaning = [tier for tier in tiers if isinstance(tier, Semantic)]
         if not exact or len(meaning) > 1 or (meaning and tiers[-1] is not meaning[0]):
-            names = ", ".join(tier.name for tier in tiers) or "none"
+            names = ", ".join(str(getattr(tier, "name", tier)) for tier in tiers) or "none"
             raise CacheError(
                 f"Cache: tiers {names}; give at least one exact tier, and at most one Semantic as the last"
+            )
+        for tier in exact:
+            required(tier)
+        several = [str(tier.name) for tier in exact if shared(tier)]
+        if len(several) > 1:
+            raise CacheError(
+                f"Cache: tiers {', '.join(several)} are shared, and processes hear of removals and invalidations from "
+                "one alone; keep the one that all of them see"
             )
         self.settings = settings or CacheSettings()
         longest = self.settings.ttl_seconds + self.settings.stale_seconds
@@ -66,9 +80,11 @@ class Cache:
         memory = exact[0] if isinstance(exact[0], Memory) else None
         self._layers = Layers(exact, clock, self.settings.tag_lag_seconds)
         self._semantic = meaning[0] if meaning else None
+        breaker = None if self._semantic is None else Guard(self._semantic, clock.monotonic)
+        self._guards = [*self._layers.guards, *([] if breaker is None else [breaker])]
         self._normalise = normalise
         rng = random.Random(seed)
-        self.looker = Looker(self._layers, memory, self._semantic, clock, self.settings, router, rng)
+        self.looker = Looker(self._layers, memory, self._semantic, breaker, clock, self.settings, router, rng)
         self._filler = Filler(self.looker, Flights(), journal)
 
     @classmethod
@@ -156,20 +172,23 @@ class Cache:
         self._layers.invalidate(tag)
 
     def remove(self, asked: Asked, **scope: Any) -> None:
-        """Forget one answer, in every tier and process.
+        """Forget one answer, in every tier and process; where the policy is the key, in both arms of an experiment.
 
         Other processes forget theirs within `tag_lag_seconds` while the shared tier is up, later while it is down. One
         whose fill is under way is held all the same: invalidate a tag where that matters. Raises CacheError where the
         shared tier cannot be told.
         """
-        key = self.question(asked, **scope).key
-        self._layers.remove(key)
-        if self._semantic is not None:
-            self._semantic.remove(key)
+        router, names = self.looker.router, [scope.pop("model", None)]
+        if names[0] is None and router is not None and not isinstance(asked, Question):
+            names = list(router.answering)
+        for name in names:
+            key = self.question(asked, **scope, **({} if name is None else {"model": name})).key
+            self._layers.remove(key)
+            self.looker.forget(key)
 
     def health(self) -> tuple[Health, ...]:
-        """Return how each exact tier does."""
-        return tuple(guard.health for guard in self._layers.guards)
+        """Return how each tier does."""
+        return tuple(guard.health for guard in self._guards)
 
     def close(self) -> None:
         """Close files and connections."""
@@ -182,18 +201,19 @@ class Cache:
         self.close()
 
     def _ask(self, asked: Asked, scope: dict[str, Any], refresh: bool = False, purpose: str = "serve") -> Ask:
-        newer_than = self._clock.now() if refresh else None
+        router, newer_than = self.looker.router, self._clock.now() if refresh else None
         if isinstance(asked, Question):
             if scope:
                 raise CacheError(f"cache: a Question has its scope; leave out {', '.join(sorted(scope))}")
-            request = Request(asked.messages, asked.partition.tenant)
-            return Ask(asked, request, purpose, not refresh, newer_than)
+            request, model = Request(asked.messages, asked.partition.tenant), asked.partition.model
+            answers = model if router is not None and model in router.answering else None
+            return Ask(asked, request, purpose, not refresh, newer_than, answers=answers)
         key = {name: scope.pop(name) for name in ("model", "parameters", "tools", "epochs") if name in scope}
         request = replace(asked, **scope) if isinstance(asked, Request) else Request.of(asked, **scope)
+        answers = None
         if key.get("model") is None:
-            router = self.looker.router
             if router is None:
                 raise CacheError("cache: model is missing; name the model or the policy that answers, or give a router")
-            key["model"] = f"policy {router.bundle.sha256 or router.bundle.name}"
+            answers = key["model"] = router.answers_as(request)
         question = Question.of(request, **key, normalise=self._normalise)
-        return Ask(question, request, purpose, not refresh, newer_than)
+        return Ask(question, request, purpose, not refresh, newer_than, answers=answers)

@@ -11,8 +11,8 @@ class Clock:
     """Seconds since 1970 that never run slower than time itself.
 
     Where the wall clock is set back, what it lost is added from then on, so that no answer outlives its time; where it
-    is set forward, answers only grow old early. What was added is dropped again after `forget_after` seconds, when
-    every answer from before has died.
+    is set forward, answers only grow old early. What was added is dropped again after `forget_after` seconds at least,
+    when every answer from before has died.
     """
 
     def __init__(
@@ -41,6 +41,10 @@ class Clock:
             added = 0.0
         self._seen = (wall, before, added, jumped)
         return wall + added
+
+    def remember_for(self, seconds: float) -> None:
+        """Keep what is added until an answer has died that lives for so many seconds."""
+        self._forget_after = max(self._forget_after, 2 * seconds)
 
     def monotonic(self) -> float:
         """Return seconds since some moment, which nobody sets."""

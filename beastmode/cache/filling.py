@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from beastmode.cache import canary
@@ -38,7 +39,6 @@ class Filler:
 
     def fetching(self, ask: Ask, fill: Fill) -> Steps[Answer]:
         """Find an answer or fill the key."""
-        started = self.looker.clock.monotonic()
         arrived = yield from self.arriving(ask, fill)
         if isinstance(arrived, Answer):
             return arrived
@@ -46,16 +46,15 @@ class Filler:
             value = yield Call(lambda: fill(arrived.miss))
         except BaseException as error:
             yield from self.failing(ask, arrived, error)
-            if ask.canary is None or not isinstance(error, Exception):
+            hit = self.spared(ask, error)
+            if hit is None:
                 raise
-            # But for the canary the hit would have been served, and the model would not have been asked.
-            why = f"semantic hit, {ask.canary.age_seconds:.1f} s old; the model failed on its canary"
-            return replace(ask.canary, decision=self._note(ask, "semantic", started, why))
+            return hit
         return (yield from self.keeping(ask, arrived, value))
 
     def arriving(self, ask: Ask, fill: Fill) -> Steps[Answer | Lead]:
         """Return an answer, or the lead of a fill, which must be kept or failed."""
-        started = self.looker.clock.monotonic()
+        ask.began = self.looker.clock.monotonic()
         try:
             arrived: Answer | Lead | None = None
             if ask.look:
@@ -64,22 +63,26 @@ class Filler:
                 arrived = arrived or (yield Block(lambda: self.looker.look(ask)))
             if arrived is None:
                 arrived = yield from self._queueing(ask)
-        except CachedFailure as failure:
-            self._note(ask, failure.tier, started, str(failure), failure)
+        except Exception as error:
+            hit = self.spared(ask, error)
+            if hit is not None:
+                return hit
+            if isinstance(error, CachedFailure):
+                self._note(ask, error.tier, str(error), error)
             raise
         if isinstance(arrived, Lead):
             return arrived
         if arrived.stale and not self.flights.busy(ask.question.key):
-            yield Spawn(self.fetching(Ask(ask.question, ask.request, "warm", look=False), fill))
+            yield Spawn(self.fetching(Ask(ask.question, ask.request, "warm", look=False, answers=ask.answers), fill))
         why = f"{arrived.tier} hit, {arrived.age_seconds:.1f} s old{', stale' if arrived.stale else ''}"
         why = why if ask.worth is None else f"{why}; {ask.worth.reason}"
-        return replace(arrived, decision=self._note(ask, str(arrived.tier), started, why))
+        return replace(arrived, decision=self._note(ask, str(arrived.tier), why))
 
     def keeping(self, ask: Ask, lead: Lead, value: Any) -> Steps[Answer]:
         """Hold what the fill returned, a value or a stream's tape, and let everyone go on."""
-        lead.miss.attempt.__exit__(None, None, None)
         looker, entry = self.looker, None
         try:
+            lead.miss.attempt.__exit__(None, None, None)
             entry = filled_entry(looker, ask.question, lead, value)
             if entry is not None:
                 yield Block(lambda: looker.hold(ask.question, entry, ask.vector))
@@ -94,14 +97,24 @@ class Filler:
 
     def failing(self, ask: Ask, lead: Lead, error: BaseException) -> Steps[None]:
         """Note what the fill raised, hold it for a moment where it would only be repeated, and let everyone go on."""
-        lead.miss.attempt.__exit__(type(error), error, error.__traceback__)
         refusal = None
         try:
-            refusal = refusal_entry(self.looker, ask.question, error) if lead.miss.keep else None
+            lead.miss.attempt.__exit__(type(error), error, error.__traceback__)
+            # Whom a canary spares the failure, it spares the others who ask the same too.
+            held = lead.miss.keep and ask.canary is None
+            refusal = refusal_entry(self.looker, ask.question, error) if held else None
             if refusal is not None:
                 yield Block(lambda: self.looker.refuse(refusal))
         finally:
             yield from self._leave(lead.seat, None, None if refusal is None else error)
+
+    def spared(self, ask: Ask, error: BaseException) -> Answer | None:
+        """Return the hit that would have been served but for its canary, on which asking failed; None without one."""
+        hit = ask.canary
+        if hit is None or not isinstance(error, Exception):
+            return None
+        why = f"semantic hit, {hit.age_seconds:.1f} s old; the model failed on its canary"
+        return replace(hit, decision=self._note(ask, "semantic", why))
 
     def _judging(self, ask: Ask, hit: Answer, held: Any, new: Any, decision: Decision) -> Steps[None]:
         """Find out whether a held answer agrees with the model's new one, and journal it."""
@@ -111,20 +124,23 @@ class Filler:
             return
         agreed = yield Block(lambda: semantic.judge(held, new))
         if agreed is not None and self.journal is not None:
-            canary.note(self.journal, ask.question, decision, hit, agreed)
+            canary.note(self.journal, ask.question, decision, hit, agreed, semantic.looks())
 
     def _queueing(self, ask: Ask) -> Steps[Answer | Lead]:
         """Wait for whoever fills the key, or become the one who does."""
         clock = self.looker.clock
         deadline = clock.monotonic() + self.looker.settings.wait_seconds
         while True:
-            flight, mine = self.flights.board(ask.question.key)
+            flight, mine = self.flights.board(ask.question.key, clock.now())
             if mine:
                 break
             entry = yield Join(flight, deadline - clock.monotonic())
             if entry is LATE:
                 return (yield from self._leading(ask, Seat(ask.question.key)))
-            if entry is not None:
+            if entry is None or (ask.newer_than is not None and flight.began < ask.newer_than):
+                continue
+            # Whoever asks after an invalidation must not get what was asked for before it.
+            if not entry.tags or (yield Block(partial(self.looker.layers.allowed, entry, unknown=True))):
                 return self.looker.answer(entry, "fill", clock.now())
         seat = Seat(ask.question.key, secrets.token_hex(8), flight)
         try:
@@ -161,7 +177,10 @@ class Filler:
         )  # fmt: skip
         snapshot = yield Block(self.looker.layers.snapshot)
         attempt = Recording(self.journal or Unkept(), decision, purpose=ask.purpose, parent=None)
-        return Lead(Miss(attempt.__enter__()), seat, snapshot)
+        miss = Miss(attempt.__enter__())
+        if ask.answers is not None and router is not None and router.answers_as(ask.request) != ask.answers:
+            miss.skip()  # Another bundle or arm answers by now, and its answer is none of this partition's.
+        return Lead(miss, seat, snapshot, self.looker.clock.now())
 
     def _leave(self, seat: Seat, entry: Entry | None, error: BaseException | None) -> Steps[None]:
         """Give the lease back, and let those who wait go on."""
@@ -172,7 +191,7 @@ class Filler:
         finally:
             self.flights.land(seat.key, seat.flight, entry, error)
 
-    def _note(self, ask: Ask, tier: str, started: float, why: str, failure: CachedFailure | None = None) -> Decision:
+    def _note(self, ask: Ask, tier: str, why: str, failure: CachedFailure | None = None) -> Decision:
         """Journal that the cache served, as an action of its own: no candidate was drawn, so none is judged by it."""
         known = ask.decision
         decision = Decision(
@@ -182,6 +201,6 @@ class Filler:
         )  # fmt: skip
         if self.journal is not None:
             with self.journal.attempt(decision, purpose=ask.purpose) as attempt:
-                attempt.began_before(self.looker.clock.monotonic() - started)
+                attempt.began_before(self.looker.clock.monotonic() - ask.began)
                 attempt.cached(tier, None if failure is None else failure.error_type, why)
         return decision

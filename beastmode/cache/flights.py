@@ -6,8 +6,14 @@ from concurrent.futures import Future
 from beastmode.cache.entry import Entry
 from beastmode.forks import renew_after_fork
 
-Flight = Future["Entry | None"]
-"""Ends with the new entry; with None where there is none and whoever waits should try; or with the fill's error."""
+
+class Flight(Future["Entry | None"]):
+    """Ends with the new entry; with None where there is none and whoever waits should try; or with the fill's error."""
+
+    def __init__(self, began: float) -> None:
+        super().__init__()
+        self.began = began
+        """In seconds since 1970: what it brings is no older."""
 
 
 class Flights:
@@ -18,13 +24,13 @@ class Flights:
         self._flights: dict[bytes, Flight] = {}
         renew_after_fork(self)
 
-    def board(self, key: bytes) -> tuple[Flight, bool]:
+    def board(self, key: bytes, now: float) -> tuple[Flight, bool]:
         """Return the fill of a key, and whether the caller is the one who does it and must land it."""
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:
                 return flight, False
-            flight = self._flights[key] = Future()
+            flight = self._flights[key] = Flight(now)
             # From here on nobody who waits can cancel it for the others.
             flight.set_running_or_notify_cancel()
             return flight, True

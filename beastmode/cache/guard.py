@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from beastmode.cache.tiers import shared
 from beastmode.forks import renew_after_fork
 
 _LOG = logging.getLogger("beastmode")
@@ -33,7 +34,7 @@ class Guard:
     def __init__(self, tier: Any, monotonic: Callable[[], float]) -> None:
         self.tier = tier
         self.name: str = tier.name
-        self.shared = hasattr(tier, "lease")
+        self.shared = shared(tier)
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._pause = 0.0

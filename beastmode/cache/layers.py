@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
 
 class Layers:
-    """Tiers from the fastest to the slowest; the first shared one speaks for all processes."""
+    """Tiers from the fastest to the slowest; the shared one speaks for all processes."""
 
     def __init__(self, tiers: Sequence[Any], clock: Clock, tag_lag_seconds: float) -> None:
         self.guards = [Guard(tier, clock.monotonic) for tier in tiers]
@@ -75,6 +75,7 @@ class Layers:
             entry: Entry | None = guard.call(guard.tier.get, key, otherwise=None)
             if entry is None or not entry.usable(now) or (entry.tags and not self.allowed(entry)):
                 continue
+            self._clock.remember_for(entry.stale_until - entry.made)
             if best is None or entry.fresh_until > best.entry.fresh_until:
                 best = Found(entry, guard.name)
                 for upper in reversed(range(depth)):
@@ -89,6 +90,7 @@ class Layers:
     def store(self, entry: Entry) -> None:
         """Hold an entry in every tier, the shared ones first: who waits for it elsewhere looks there."""
         self.sync()  # first, so that a removal elsewhere from now on is heard of
+        self._clock.remember_for(entry.stale_until - entry.made)
         for depth in reversed(range(len(self.guards))):
             self._put(depth, entry)
 
@@ -111,7 +113,7 @@ class Layers:
 
     def _put(self, depth: int, entry: Entry) -> None:
         guard = self.guards[depth]
-        gone: Sequence[Entry] = guard.call(guard.tier.put, entry, otherwise=())
+        gone: Sequence[Entry] = guard.call(lambda: tuple(guard.tier.put(entry)), otherwise=())
         for evicted in gone:
             # It was used up here, of which the tier below knows nothing; there it counts as used now.
             if depth + 1 < len(self.guards) and evicted.usable(self._clock.now()):
@@ -135,18 +137,21 @@ class Layers:
         taken: Snapshot | None = self._shared.call(self._shared.tier.snapshot, otherwise=None)
         return taken
 
-    def allowed(self, entry: Entry) -> bool:
+    def allowed(self, entry: Entry, unknown: bool = False) -> bool:
         """Return whether none of an entry's tags was invalidated since its answer was asked for.
 
-        What cannot be checked is not served. An invalidation elsewhere is seen after `tag_lag_seconds` at most.
+        What cannot be checked is not served, unless `unknown` says so: an answer that came just now, while nobody could
+        be told of an invalidation. One elsewhere is seen after `tag_lag_seconds` at most.
         """
         if not entry.tags:
             return True
         if entry.snapshot is None:
-            return False
+            return unknown
         for tag in entry.tags:
             known = self._invalidated(tag)
-            if known is None or known[0] != entry.snapshot.incarnation or known[1] > entry.snapshot.seen:
+            if known is None:
+                return unknown
+            if known[0] != entry.snapshot.incarnation or known[1] > entry.snapshot.seen:
                 return False
         return True
 
@@ -158,7 +163,9 @@ class Layers:
                 self._counts[tag] = self._count
             return
         told = self._shared.call(self._shared.tier.invalidate, tag, otherwise=False) is None
-        self._known.pop(tag, None)
+        with self._lock:
+            self._count += 1  # so that a look that began before is not remembered
+            self._known.pop(tag, None)
         if not told:
             raise CacheError(
                 f"cache: tag {tag!r} is not invalidated: tier {self._shared.name} is down "
@@ -177,12 +184,16 @@ class Layers:
         now = self._clock.monotonic()
         known = self._known.get(tag)
         if known is None or now - known[2] > self._lag:
+            before = self._count
             found = self._shared.call(self._shared.tier.invalidations, [tag], otherwise=None)
             if found is None:
                 return None
             if len(self._known) > 10_000:
                 self._known.clear()
-            known = self._known[tag] = (found[0], found[1][0], now)
+            known = (found[0], found[1][0], now)
+            with self._lock:
+                if self._count == before:
+                    self._known[tag] = known
         return known[0], known[1]
 
     def after_fork(self) -> None:

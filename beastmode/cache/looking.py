@@ -1,11 +1,14 @@
 """Find the answer that may be served: exact, then of the same meaning, and only where it is worth more than asking."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from beastmode.cache.answer import Answer, CachedFailure
 from beastmode.cache.clock import Clock
 from beastmode.cache.entry import Entry
+from beastmode.cache.guard import Guard
 from beastmode.cache.layers import Layers
 from beastmode.cache.memory import Memory
 from beastmode.cache.partition import Question
@@ -34,7 +37,11 @@ class Ask:
     vector: Vector | None = None
     canary: Answer | None = None
     """The hit for which the model is asked all the same."""
+    began: float = 0.0
+    """When it was asked, in monotonic seconds."""
     worth: Worth | None = None
+    answers: str | None = None
+    """What the router would answer by, where that is the key's model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class Looker:
     memory: Memory | None
     """The first tier, where it is this process's memory."""
     semantic: Semantic | None
+    breaker: Guard | None
+    """Of the semantic tier: its encoder, index and verifier may be an application's own, and fail no request either."""
     clock: Clock
     settings: CacheSettings
     router: Router | None
@@ -76,6 +85,8 @@ class Looker:
         answer = self.similar(ask.question, ask.vector, now)
         if answer is not None:
             answer = self._if_worth(ask, answer)
+        if self.semantic is not None and ask.purpose != "warm":
+            self.semantic.looked(answer is not None)
         if answer is not None and self.semantic is not None and self.rng.random() < self.semantic.canary_share:
             ask.canary, answer = answer, None
         return answer
@@ -94,7 +105,7 @@ class Looker:
         """Hold a new answer in every tier; `vector` is the question's, where it is known."""
         self.layers.store(entry)
         if self.semantic is not None:
-            self.semantic.add(question, entry, vector)
+            self._meaning(self.semantic.add, question, entry, vector)
 
     def refuse(self, refusal: Entry) -> None:
         """Hold a refusal, unless there is an answer that may still be served."""
@@ -113,13 +124,13 @@ class Looker:
         """Return the answer to a question of the same meaning, or None; `vector` is the question's."""
         if self.semantic is None or vector is None:
             return None
-        match: Match | None = self.semantic.match(question, vector, now)
+        match: Match | None = self._meaning(self.semantic.match, question, vector, now)
         if match is None:
             return None
         found = self.layers.find(match.key, now)
         if found is None or found.entry.kind == "error" or found.entry.partition != question.partition.digest:
             # It died or was evicted meanwhile.
-            self.semantic.remove(match.key)
+            self.forget(match.key)
             return None
         return self.answer(found.entry, "semantic", now, match.score)
 
@@ -127,12 +138,22 @@ class Looker:
         """Return the vector of a question, where there is one in its partition to compare it with."""
         if self.semantic is None or not self.semantic.holds(question.partition):
             return None
-        return self.semantic.embed(question.text)
+        vector: Vector | None = self._meaning(self.semantic.embed, question.text)
+        return vector
 
     def confirm(self, question: Question, entry: Entry) -> None:
         """Tell the semantic tier of an exact hit; it may not have heard of what another process stored."""
         if self.semantic is not None and not self.semantic.confirm(question):
-            self.semantic.add(question, entry)
+            self._meaning(self.semantic.add, question, entry)
+
+    def forget(self, key: bytes) -> None:
+        """Tell the semantic tier that an answer is gone."""
+        if self.semantic is not None:
+            self._meaning(self.semantic.remove, key)
+
+    def _meaning(self, act: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what the semantic tier returns, None while it is down."""
+        return None if self.breaker is None else self.breaker.call(act, *arguments, otherwise=None)
 
     def _if_worth(self, ask: Ask, answer: Answer) -> Answer | None:
         """Return the answer, or None where a candidate promises more than an answer that may no longer be true."""
@@ -140,7 +161,7 @@ class Looker:
         if self.router is None or valid >= 1.0:
             return answer
         try:
-            ask.decision = self.router.route(ask.request)
+            ask.decision = self.router.route(ask.request, remember=False)
         except RoutingError:
             return answer
         objective = self.router.bundle.objective
@@ -148,5 +169,6 @@ class Looker:
         ask.worth = worth(ask.decision.predictions, objective, valid=valid, maker=answer.model, eligible=eligible)
         if ask.worth.serve:
             return answer
-        ask.newer_than = self.clock.now()
+        self.router.remember(ask.decision)
+        ask.newer_than = answer.entry.made if answer.entry is not None else self.clock.now()
         return None

@@ -22,8 +22,12 @@ def answer_entry(
     cost_usd: float | None = None,
     tags: Sequence[str] = (),
     ttl_seconds: float | None = None,
+    asked: float | None = None,
 ) -> Entry:
-    """Return the entry of an answer or of a stream's tape; raises CacheError on what cannot be held."""
+    """Return the entry of an answer or of a stream's tape; raises CacheError on what cannot be held.
+
+    It is as old as its question, which was asked at `asked` (seconds since 1970), and lives for its time from now on.
+    """
     settings = looker.settings
     if isinstance(value, Tape):
         if value.broken is not None:
@@ -37,7 +41,8 @@ def answer_entry(
     ttl = settings.ttl_seconds if ttl_seconds is None else ttl_seconds
     fresh_until = now + ttl * (1 - settings.jitter * looker.rng.random())
     return Entry(
-        key=question.key, partition=question.partition.digest, kind=kind, body=body, made=now, fresh_until=fresh_until,
+        key=question.key, partition=question.partition.digest, kind=kind, body=body,
+        made=now if asked is None else asked, fresh_until=fresh_until,
         stale_until=fresh_until + settings.stale_seconds, model=model, cost_usd=cost_usd,
         text=question.text if looker.semantic is not None else None, tags=tuple(sorted(set(tags))), snapshot=snapshot,
     )  # fmt: skip
@@ -51,7 +56,7 @@ def filled_entry(looker: Looker, question: Question, lead: Lead, value: object) 
     cost = cost_of(last, miss.decision, looker.router)
     return answer_entry(
         looker, question, value, lead.snapshot, model=last.candidate, cost_usd=cost, tags=miss.tags,
-        ttl_seconds=miss.ttl_seconds,
+        ttl_seconds=miss.ttl_seconds, asked=lead.asked,
     )  # fmt: skip
 
 

@@ -61,6 +61,8 @@ class Lead:
     seat: "Seat"
     snapshot: Snapshot | None
     """Of the invalidations, before the model was asked."""
+    asked: float
+    """When it was asked, in seconds since 1970: from then on its answer grows old."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def canonical(value: Any) -> bytes:
     b'{"a":["x",null],"b":1}'
     """
     _require_plain(value)
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=dict)
     return text.encode("utf-8", "surrogatepass")
 
 

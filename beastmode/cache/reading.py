@@ -28,7 +28,7 @@ _STANDING = SAME | NUMBERS
 _COMMA = re.compile(r"(?<=\d)[,.](?=\d)")
 _DIGIT = re.compile(r"\d")
 _SIGN = re.compile(
-    r"\d+(?:\.\d+)+|\d+,\d{1,2}(?!\d)|(?<![^\W\d_])[-−/]\s*(?=\d)"
+    r"(?<!\d)\d+(?:\.\d+)+|(?<!\d)\d+,\d{1,2}(?!\d)|(?<![^\W\d_])[-−/]\s*(?=\d)"
     r"|[^\w\s.,;:!?'\"()\[\]{}\-−/–—…`´‘’“”«»¿¡]"
 )
 """What words leave out and what may turn a question round: fractions, a minus or a slash at a number, and every mark

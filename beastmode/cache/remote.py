@@ -131,32 +131,39 @@ class Redis:
     def close(self) -> None:
         """Close the connections; a later call opens them again."""
         while self._idle:
-            client = self._idle.pop()
-            client.close()
-            if hasattr(client, "disconnect_connection_pools"):
-                # A cluster's client leaves the connections to its nodes open.
-                client.disconnect_connection_pools()
+            _close(self._idle.pop())
 
     def after_fork(self) -> None:
         """Leave the parent's connections to the parent."""
         self._idle = deque()
 
     def _ask(self, act: Callable[[Any], Any]) -> Any:
-        """Return what a client answers that nobody else uses meanwhile; one that failed connects anew by itself."""
+        """Return what a client answers that nobody else uses meanwhile; one that failed is not used again."""
         try:
             client = self._idle.pop()
         except IndexError:
             client = self._make()
         try:
-            return act(client)
-        finally:
-            self._idle.append(client)
+            answer = act(client)
+        except BaseException:
+            # A signal may have come between question and answer: the next one to ask would get this one's.
+            _close(client)
+            raise
+        self._idle.append(client)
+        return answer
 
     def _look(self, fields: Sequence[bytes]) -> tuple[str, list[int]]:
         # One hash and one script, so that one answer holds it all, on a cluster too.
         asked = (_LOOK, 1, self._tags, secrets.token_hex(8), *fields)
         incarnation, counts = self._ask(lambda client: client.eval(*asked))
         return incarnation.decode(), [int(count or 0) for count in counts]
+
+
+def _close(client: Any) -> None:
+    client.close()
+    if hasattr(client, "disconnect_connection_pools"):
+        # A cluster's client leaves the connections to its nodes open.
+        client.disconnect_connection_pools()
 
 
 def _field(tag: str) -> bytes:

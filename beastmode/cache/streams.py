@@ -1,4 +1,8 @@
-"""Streams through the cache: passed on as they come and held when they are complete, or played again from a tier."""
+"""Streams through the cache: passed on as they come and held when they are complete, or played again from a tier.
+
+Where a canary asks, the stream is passed on when it is complete: what has been passed on could not be taken back, and
+the answer that is held could not take its place, if the model failed on the way.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
@@ -6,7 +10,7 @@ from typing import Any, Self
 from beastmode.cache.answer import Answer
 from beastmode.cache.filling import Fill, Filler
 from beastmode.cache.looking import Ask
-from beastmode.cache.miss import Lead, Tape
+from beastmode.cache.miss import Lead, Miss, Tape
 from beastmode.cache.steps import arun, run
 from beastmode.errors import CacheError
 
@@ -38,10 +42,10 @@ class _Passage:
         chunked = self.answer.entry is not None and self.answer.entry.kind == "chunks"
         return value if chunked else [value]
 
-    def _pass(self, lead: Lead, chunk: Any) -> Any:
-        lead.miss.attempt.first_token()
-        self._tape.take(chunk)
-        return chunk
+    def _spared(self, error: BaseException) -> bool:
+        """Return whether a held answer takes the place of what failed."""
+        self.answer = self._filler.spared(self._ask, error)
+        return self.answer is not None
 
     def _left(self) -> Lead | None:
         lead, self._lead = self._lead, None
@@ -52,13 +56,14 @@ class Stream(_Passage):
     """`with` it and iterate over its chunks; left before the end it is not held, and the next caller asks anew."""
 
     def __enter__(self) -> Self:
-        lead = self._arrived(run(self._filler.arriving(self._ask, self._fill)))
+        lead = self._arrived(run(self._filler.arriving(self._ask, self._refresh)))
         if lead is not None:
             try:
                 self._source = iter(self._fill(lead.miss))
             except BaseException as error:
                 self._fail(error)
-                raise
+                if not self._spared(error):
+                    raise
         return self
 
     def __iter__(self) -> Iterator[Any]:
@@ -68,6 +73,18 @@ class Stream(_Passage):
         lead = self._lead
         if lead is None:
             raise CacheError("this stream was not entered, or has been left; write `with cache.stream(...) as stream:`")
+        if self._ask.canary is None:
+            yield from self._passing(lead)
+            return
+        try:
+            chunks = list(self._passing(lead))
+        except Exception as error:
+            if not self._spared(error):
+                raise
+            chunks = self._held()
+        yield from chunks
+
+    def _passing(self, lead: Lead) -> Iterator[Any]:
         while True:
             try:
                 chunk = next(self._source)
@@ -76,7 +93,8 @@ class Stream(_Passage):
             except BaseException as error:
                 self._fail(error)
                 raise
-            yield self._pass(lead, chunk)
+            _note(self._tape, lead.miss, chunk)
+            yield chunk
         if self._left() is not None:
             self.answer = run(self._filler.keeping(self._ask, lead, self._tape))
 
@@ -85,6 +103,13 @@ class Stream(_Passage):
             self._fail(error or GeneratorExit("the stream was left before its end"))
             if hasattr(self._source, "close"):
                 self._source.close()
+
+    def _refresh(self, miss: Miss) -> Tape:
+        """Return the whole stream, which nobody waits for: a stale one was played meanwhile."""
+        tape = Tape(self._tape.most)
+        for chunk in self._fill(miss):
+            _note(tape, miss, chunk)
+        return tape
 
     def _fail(self, error: BaseException) -> None:
         lead = self._left()
@@ -96,7 +121,7 @@ class AsyncStream(_Passage):
     """The same for event loops: `async with` and `async for`; the fill is an async generator, or returns one."""
 
     async def __aenter__(self) -> Self:
-        lead = self._arrived(await arun(self._filler.arriving(self._ask, self._fill)))
+        lead = self._arrived(await arun(self._filler.arriving(self._ask, self._refresh)))
         if lead is not None:
             try:
                 source = self._fill(lead.miss)
@@ -104,7 +129,8 @@ class AsyncStream(_Passage):
                 self._source = source.__aiter__()
             except BaseException as error:
                 await self._fail(error)
-                raise
+                if not self._spared(error):
+                    raise
         return self
 
     async def __aiter__(self) -> AsyncIterator[Any]:
@@ -115,6 +141,20 @@ class AsyncStream(_Passage):
         lead = self._lead
         if lead is None:
             raise CacheError("this stream was not entered, or has been left; write `async with cache.astream(...)`")
+        if self._ask.canary is None:
+            async for chunk in self._passing(lead):
+                yield chunk
+            return
+        try:
+            chunks = [chunk async for chunk in self._passing(lead)]
+        except Exception as error:
+            if not self._spared(error):
+                raise
+            chunks = self._held()
+        for chunk in chunks:
+            yield chunk
+
+    async def _passing(self, lead: Lead) -> AsyncIterator[Any]:
         while True:
             try:
                 chunk = await self._source.__anext__()
@@ -123,7 +163,8 @@ class AsyncStream(_Passage):
             except BaseException as error:
                 await self._fail(error)
                 raise
-            yield self._pass(lead, chunk)
+            _note(self._tape, lead.miss, chunk)
+            yield chunk
         if self._left() is not None:
             self.answer = await arun(self._filler.keeping(self._ask, lead, self._tape))
 
@@ -133,7 +174,19 @@ class AsyncStream(_Passage):
             if hasattr(self._source, "aclose"):
                 await self._source.aclose()
 
+    async def _refresh(self, miss: Miss) -> Tape:
+        tape = Tape(self._tape.most)
+        source = self._fill(miss)
+        async for chunk in await source if hasattr(source, "__await__") else source:
+            _note(tape, miss, chunk)
+        return tape
+
     async def _fail(self, error: BaseException) -> None:
         lead = self._left()
         if lead is not None:
             await arun(self._filler.failing(self._ask, lead, error))
+
+
+def _note(tape: Tape, miss: Miss, chunk: Any) -> None:
+    miss.attempt.first_token()
+    tape.take(chunk)

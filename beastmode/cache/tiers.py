@@ -1,9 +1,10 @@
 """What a tier promises to the cache above it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from beastmode.cache.entry import Entry, Snapshot
+from beastmode.cache.roles import promised, require
 
 RECALLS = 10_000
 """The latest recalls that a shared tier remembers; who has missed more forgets everything it holds."""
@@ -14,7 +15,10 @@ class Unavailable(Exception):
 
 
 class Tier(Protocol):
-    """Holds entries by key. Any exception means that it is unavailable, and never reaches the application."""
+    """Holds entries by key: all that a tier of an application's own has to have.
+
+    Any exception means that it is unavailable, and never reaches the application.
+    """
 
     name: str
 
@@ -32,7 +36,10 @@ class Tier(Protocol):
 
 
 class Shared(Tier, Protocol):
-    """A tier that several processes see: it also holds their leases and the tags that were invalidated."""
+    """A tier that several processes see: it also holds their leases, invalidations and removals, all or none of them.
+
+    With some of these alone, others would serve what was invalidated or removed here.
+    """
 
     def lease(self, key: bytes, owner: str, seconds: float, now: float) -> bool:
         """Return whether `owner` may fill the key: nobody else has been given it within their own time."""
@@ -57,3 +64,18 @@ class Shared(Tier, Protocol):
 
         None in their place where they are no longer known: then any key may be among them.
         """
+
+
+def shared(tier: Any) -> bool:
+    """Return whether a tier has anything of what makes it a shared one."""
+    return any(hasattr(tier, name) for name in promised(Shared).keys() - promised(Tier).keys())
+
+
+def required(tier: Any) -> None:
+    """Raise CacheError where a tier keeps neither role: it would fail in use."""
+    role, more = Tier, ""
+    if shared(tier):
+        others = ", ".join(name for name in promised(Shared) if name not in promised(Tier))
+        role, more = Shared, f", or leave out all of {others}: then it is one process's own"
+    who = f"Cache: tier {getattr(tier, 'name', None)!r} ({type(tier).__name__})"
+    require(tier, role, who, f"give it what beastmode.cache.{role.__name__} has{more}")

@@ -53,9 +53,11 @@ def test_each_kind_of_token_has_its_price(price: Price, usage: tuple[int, ...], 
 def test_rates_agree_with_prices() -> None:
     import numpy as np
 
-    prices = [Price(), Price(1, 4), Price(per_request=0.5), Price(1, 4, per_request=0.5), Price(0, 0), TIERED]
+    free_at_first = Price(0, 0, tiers=(Tier(1000, 2, 8),))
+    prices = [Price(), Price(1, 4), Price(per_request=0.5), Price(1, 4, per_request=0.5), Price(0, 0), TIERED,
+              free_at_first]  # fmt: skip
     rng = np.random.default_rng(0)
-    into, outof = rng.uniform(0, 1e5, 7), rng.uniform(0, 1e4, (7, 6))
+    into, outof = rng.uniform(0, 1e5, 7), rng.uniform(0, 1e4, (7, len(prices)))
     into[0] = 1000.0
     got = Rates.of(prices).cost_usd(into, outof)
     for row in range(7):

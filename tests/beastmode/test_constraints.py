@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from beastmode.candidates import Candidate, Price
+from beastmode.candidates import Candidate, Price, Tier
 from beastmode.constraints import Constraints
 from beastmode.errors import RoutingError
+from beastmode.policies import Greedy
 from beastmode.records import Needs, Request
 from beastmode.router import Router
 from beastmode.scorers import Constant
@@ -73,12 +74,36 @@ def test_each_constraint_says_whom_it_removes_and_why(router: Router, needs: Nee
     assert sum(decision.probabilities.values()) == pytest.approx(1)
 
 
+def test_what_a_tool_was_called_with_counts_against_context_and_budget(router: Router) -> None:
+    said = [{"role": "user", "content": "Fix it."}, {"role": "tool", "content": "done"}]
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"arguments": "x" * 4_000_000}}]}
+    router.route(said, needs=Needs(budget_usd=1.0))
+    with pytest.raises(RoutingError, match="context of"):
+        router.route([*said, call], needs=Needs(budget_usd=1.0))
+
+
 def test_the_quantile_that_is_held_against_a_limit_is_the_one_that_is_told(router: Router) -> None:
     known = router.route("x" * 400).predictions[0]
     assert known.cost_usd_high == pytest.approx(cost(0, 1000))
     at = router.route("x" * 400, needs=Needs(budget_usd=known.cost_usd_high, deadline_ms=known.latency_ms_high))
     assert "eu" in at.probabilities, "what is exactly at the limit is within it"
     assert "eu" not in router.route("x" * 400, needs=Needs(budget_usd=cost(0, 999))).probabilities
+
+
+@pytest.mark.parametrize(
+    "price", [Price(1, 4, reasoning_per_mtok=20), Price(0, 1, tiers=(Tier(10, 1, 4, reasoning_per_mtok=20),))]
+)
+def test_a_capped_answer_may_be_all_reasoning_at_its_price(make_bundle: Any, price: Price) -> None:
+    """A thousand tokens of it cost two cents, as the provider will charge them."""
+    scorer = Constant(np.array([0.6]), np.array([100.0]), np.array([200.0]), np.full((3, 1), 1e6))
+    router = Router(
+        make_bundle(scorer=scorer, candidates=(Candidate("a", price=price),), policy=Greedy(), operating_points=())
+    )
+    spent = price.cost_usd(100, 1000, reasoning_tokens=1000)
+    assert spent is not None
+    router.route("x" * 400, needs=Needs(output_tokens=1000, budget_usd=spent))
+    with pytest.raises(RoutingError, match="over the budget"):
+        router.route("x" * 400, needs=Needs(output_tokens=1000, budget_usd=spent / 2))
 
 
 def test_an_unpriced_candidate_is_bounded_by_no_cap(router: Router) -> None:

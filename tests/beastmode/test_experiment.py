@@ -13,6 +13,7 @@ from beastmode.arms import CHALLENGER, CHAMPION, Dealing, Step
 from beastmode.errors import BundleError, RoutingError, StoreError
 from beastmode.experiment import EXPERIMENT, Challenge, Experiment
 from beastmode.journal import Journal
+from beastmode.policies import Greedy
 from beastmode.records import Needs
 from beastmode.router import Router
 from beastmode.store import Store
@@ -119,6 +120,21 @@ def test_a_challenger_is_loaded_beside_a_bundle(store: Store) -> None:
     assert {router.route("x", session_id="s").arm for _ in range(9)} == {router.route("x", session_id="s").arm}
     with pytest.raises(BundleError, match="needs a challenger"):
         Router.load(first, share=0.5)
+
+
+def test_a_decision_is_explained_by_the_bundle_of_its_arm(store: Store, make_bundle: Any) -> None:
+    store.add(make_bundle("bold", policy=Greedy()))
+    router = Router.load(store.folder("first"), challenger=store.folder("bold"), share=0.5, seed=1)
+    seen = {}
+    for i in range(20):
+        decision = router.route("x", session_id=f"s{i}")
+        rows = router.explain(decision).rows
+        assert {row.prediction.candidate: row.probability for row in rows if row.excluded is None} == dict(
+            decision.probabilities
+        )
+        seen[decision.arm] = rows
+    assert set(seen) == {CHAMPION, CHALLENGER}
+    assert seen[CHAMPION] != seen[CHALLENGER]
 
 
 def test_a_canary_is_journalled_and_comes_back_from_the_journal(store: Store, tmp_path: Path) -> None:

@@ -78,3 +78,14 @@ def test_with_one_candidate_left_there_is_nothing_to_compare(make_bundle: Any, n
     explanation = Router(make_bundle(scorer=nearby)).explain(TEXT, deny=["small"], needs=Needs(tools=True))
     assert (explanation.preferred, explanation.influences) == ("large", ())
     assert "instead" not in str(explanation)
+
+
+def test_an_incumbent_that_is_never_left_is_said_to_be(make_bundle: Any, nearby: Any) -> None:
+    """The first router of an application serves best single alone, by a margin that no utility reaches."""
+    bundle = make_bundle(scorer=nearby, policy=Greedy(incumbent=1, margin=1e9))
+    explanation = Router(bundle).explain(TEXT)
+    told = str(explanation)
+    assert f"incumbent: {explanation.preferred}, never left" in told
+    assert "000000" not in told
+    assert [row.gap for row in explanation.rows if row.prediction.candidate != explanation.preferred] == [None, None]
+    assert all(row.per_dollar is None for row in explanation.rows)

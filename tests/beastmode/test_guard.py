@@ -1,5 +1,6 @@
 """The guard: rare false alarms at every look, breaches found, the pointer moved once, and never back and forth."""
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from beastmode.__main__ import main
 from beastmode.arms import CHALLENGER, Dealing, Step
 from beastmode.errors import StoreError
 from beastmode.experiment import Challenge
-from beastmode.guard import Alarm, Guard, Limits, Outcome, Watch
+from beastmode.guard import Alarm, Guard, Limits, Outcome, Tail, Watch
 from beastmode.journal import Journal
 from beastmode.pointer import Baseline, Pointer
 from beastmode.router import Router
@@ -42,24 +43,83 @@ def calls(router: Router, folder: Path, n: int, error: Exception | None = None) 
                     attempt.failed(error)
 
 
-@pytest.mark.parametrize("usual", [0.01, 0.05, 0.3])
-def test_false_alarms_stay_under_alpha_however_often_one_looks(usual: float) -> None:
-    """1,000 streams of 1,500 outcomes at exactly the allowed share, looked at after each: 5% would be 50 of them."""
+def alarms(one: Alarm, share: float, n: int, worlds: int) -> int:
+    """Return in how many streams of n outcomes an alarm goes off where hits have a share; it looks after each."""
     rng = np.random.default_rng(1)
-    alarmed = 0
-    n, worlds, alpha = 1500, 1000, 0.05
-    # The same recursion as `add`, for all streams at once; the next test holds them together.
-    one = Alarm(usual, alpha)
+    # The same recursion as `add`, for all streams at once; a test below holds them together.
     wealth = np.full((worlds, len(one._hit)), -np.inf)
     fired = np.zeros(worlds, bool)
     for k in range(1, n + 1):
-        hit = rng.random(worlds) < usual
+        hit = rng.random(worlds) < share
         wealth = np.logaddexp(wealth, -np.log(k * (k + 1.0))) + np.where(hit[:, None], one._hit, one._miss)
         total = np.logaddexp(np.logaddexp.reduce(wealth, axis=1) - np.log(wealth.shape[1]), -np.log(k + 1.0))
-        fired |= total >= -np.log(alpha)
-    alarmed = int(fired.sum())
-    assert alarmed <= alpha * worlds, alarmed
-    assert alarmed > 0, "a test that never alarms proves nothing"
+        fired |= total >= -np.log(one.alpha)
+    return int(fired.sum())
+
+
+@pytest.mark.parametrize("usual", [0.001, 0.01, 0.05, 0.3, 0.52, 0.9])
+def test_false_alarms_stay_under_alpha_however_often_one_looks(usual: float) -> None:
+    """1,000 streams of 1,500 outcomes at exactly the allowed share, looked at after each: 5% would be 50 of them."""
+    alarmed = alarms(Alarm(usual, 0.05), usual, 1500, 1000)
+    assert 0 < alarmed <= 0.05 * 1000, "a test that never alarms proves nothing"
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-300, 0.96, 0.979, 0.98 - 1e-15, 0.98, 0.99, 1.0])
+def test_false_alarms_stay_under_alpha_at_the_ends_where_a_share_can_hardly_be_worse(rate: float) -> None:
+    one = Watch(Baseline(rate, 1000.0), Limits(alpha=0.15)).alarms[0]
+    assert alarms(one, min(one.usual, 1.0), 1500, 200) <= 0.05 * 200
+
+
+@pytest.mark.parametrize(("rate", "within"), [(0.0, 10), (0.5, 50), (0.9, 200), (0.97, 2000)])
+def test_where_everything_fails_a_bad_baseline_is_breached_while_it_can_be(rate: float, within: int) -> None:
+    alarm = Watch(Baseline(rate, 1000.0), Limits()).alarms[0]
+    assert any(alarm.add(True) for _ in range(within))
+
+
+def test_what_is_never_usual_is_proof_the_first_time() -> None:
+    alarm = Watch(Baseline(0.0, 1000.0), Limits(error_margin=0.0)).alarms[0]
+    assert not any(alarm.add(False) for _ in range(1000))
+    assert alarm.add(True)
+    assert alarm.add(False), "and stays so"
+
+
+@pytest.mark.parametrize("rate", [0.98, 0.999, 1.0])
+def test_a_baseline_that_fails_nearly_always_leaves_errors_unguarded_and_the_rest_in_force(
+    make_bundle: Any, tmp_path: Path, rate: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path / "store")
+    for name in ("first", "second"):
+        store.add(make_bundle(name))
+        store.promote(name, at=PAST.isoformat(), reason="a bad day", baseline=Baseline(rate, 1000.0))
+    guard, router = Guard(store, tmp_path / "j"), Router(store.load_champion(), seed=0)
+    calls(router, tmp_path / "j", 50, TimeoutError("slow"))
+    assert guard.look(NOW) == []
+    assert guard.look(NOW) == []
+    (told,) = caplog.messages
+    assert "no share of errors is worse by the margin than its baseline" in told
+    assert "state what is usual (--error-rate" in told
+    with Journal(tmp_path / "j") as journal:
+        for _ in range(30):
+            with journal.attempt(router.route("x")) as attempt:
+                attempt.failed("content filtered", message="content_filter")
+    (said,) = guard.look(NOW)
+    assert said.startswith("rolled back from second to first: refusals")
+
+
+@pytest.mark.parametrize("known", [{"alpha": 0.0}, {"alpha": 1.0}, {"error_margin": -0.1}, {"p95_ratio": 0.0}])
+def test_limits_that_make_no_sense_are_refused(known: dict[str, float]) -> None:
+    with pytest.raises(
+        ValueError, match="margins are 0 or more, p95_ratio is positive, and alpha lies between 0 and 1"
+    ):
+        Limits(**known)
+
+
+@pytest.mark.parametrize("known", [["--alpha", "0"], ["--error-rate", "1.5", "--p95-ms", "100"]])
+def test_the_command_line_refuses_what_makes_no_sense(
+    store: Store, tmp_path: Path, known: list[str], capsys: Any
+) -> None:
+    assert main(["guard", "--store", str(store.path), "--journal", str(tmp_path / "j"), *known]) == 1
+    assert "error: guard: " in capsys.readouterr().err
 
 
 def test_the_recursion_is_the_sum_over_starts() -> None:
@@ -172,6 +232,34 @@ def test_an_endless_line_does_not_blind_the_guard(
                 attempt.failed(TimeoutError("slow"))
     (said,) = guard.look(NOW)
     assert said.startswith("rolled back from second to first: errors")
+
+
+def test_a_journal_that_is_rotated_by_copying_or_goes_does_not_blind_the_guard(store: Store, tmp_path: Path) -> None:
+    router, tail, folder = Router(store.load_champion(), seed=0), Tail(tmp_path / "j"), tmp_path / "j"
+    calls(router, folder, 10)
+    (folder / "a.jsonl").symlink_to(folder / "gone.jsonl")  # As one that retention takes between listing and opening.
+    assert len(list(tail.outcomes())) == 10
+    (file,) = folder.glob("journal*.jsonl")
+    kept = file.read_bytes()
+    os.truncate(file, 0)
+    assert list(tail.outcomes()) == []
+    file.write_bytes(b"".join(kept.splitlines(keepends=True)[:8]))
+    assert len(list(tail.outcomes())) == 4
+
+
+def test_calls_that_never_end_are_forgotten_the_oldest_first(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beastmode.guard.MOST_BEGUN", 3)
+    router, tail = Router(store.load_champion(), seed=0), Tail(tmp_path / "j")
+    with Journal(tmp_path / "j") as journal:
+        attempts = [journal.attempt(router.route("x")) for _ in range(5)]
+        for attempt in attempts:
+            attempt.__enter__()
+        assert list(tail.outcomes()) == []
+        for attempt in attempts:
+            attempt.__exit__(None, None, None)
+    assert len(list(tail.outcomes())) == 3
 
 
 def test_a_guard_without_a_baseline_or_a_journal_says_what_is_missing(make_bundle: Any, tmp_path: Path) -> None:

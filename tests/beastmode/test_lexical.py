@@ -1,5 +1,7 @@
 """The surface features say what their names say, in bounded time, for any text."""
 
+import timeit
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,3 +90,14 @@ def test_words_within_ascii_are_those_beyond_it(text: str) -> None:
 
 def test_a_lone_surrogate_is_no_error() -> None:
     assert features("a\ud800b")["non_ascii_share"] == pytest.approx(1 / 3)
+
+
+def test_empty_lines_cost_no_more_than_others() -> None:
+    """Steps that grow with their square took .3 s, and every request waits for them."""
+    took = min(timeit.repeat(lambda: lexical("\n" * 4096), number=1, repeat=3))
+    assert took < 0.05
+
+
+def test_options_are_counted_wherever_their_line_begins() -> None:
+    named = features("Which?\n\n \n\t A. one\n\n(B) two\nC) three \n \x0b\nD] four")
+    assert named["log_options"] == pytest.approx(np.log1p(4))

@@ -46,6 +46,13 @@ def test_softmax_follows_its_formula_and_keeps_its_floor() -> None:
     assert chances(Softmax(1e-3), 1e6, -1e6, 0.0) == [1, 0, 0], "large utilities overflow nothing"
 
 
+def test_softmax_has_probabilities_however_far_the_utilities_lie() -> None:
+    """An infinite latency is infinitely bad, and so small a temperature that it overflows is greedy."""
+    assert chances(Softmax(0.1), -np.inf, -np.inf, np.nan) == [0.5, 0.5, 0]
+    assert chances(Softmax(0.1), -np.inf, 0.5, -np.inf) == [0, 1, 0]
+    assert chances(Softmax(1e-300), -1e12, -2e12, -1e12) == [0.5, 0, 0.5]
+
+
 @pytest.mark.parametrize("policy", [Greedy(), EpsilonGreedy(0.1), Softmax(0.1)])
 def test_nobody_eligible_is_an_error(policy: object) -> None:
     with pytest.raises(ValueError, match="no eligible candidate"):

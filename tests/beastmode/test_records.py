@@ -32,6 +32,28 @@ def test_a_request_routes_on_its_last_user_message_and_pays_for_all() -> None:
     assert Request.of(request) is request
 
 
+def test_no_context_is_an_empty_one() -> None:
+    assert Request.of("x", context=None).context == {}
+
+
+ARGUMENTS = "x" * 8000
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"arguments": ARGUMENTS}}]},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": ARGUMENTS}},
+        {"role": "assistant", "content": [{"type": "tool_use", "input": {"text": ARGUMENTS}}]},
+        {"role": "user", "content": [{"type": "tool_result", "content": [{"type": "text", "text": ARGUMENTS}]}]},
+        {"role": "user", "content": [{"type": "tool_result", "content": ARGUMENTS}]},
+    ],
+)
+def test_calls_of_tools_and_their_results_are_paid_for(message: dict[str, object]) -> None:
+    """An agent's conversation is mostly these: without them it fits every context and every budget."""
+    assert 8000 <= Request.of([*CHAT, message]).chars - Request.of(CHAT).chars <= 8100
+
+
 @pytest.mark.parametrize("content", [None, 7, {}, [], [7], [{"type": "image_url"}]])
 def test_a_message_without_text_has_none(content: object) -> None:
     assert message_text({"role": "user", "content": content}) == ""

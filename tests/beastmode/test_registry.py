@@ -13,6 +13,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,16 @@ def test_a_damaged_cache_is_fetched_again(hostile: Any, make_bundle: Any, tmp_pa
     file.write_bytes(b"damaged")
     assert fetch("models:/m@champion", tmp_path / "cache").sha256 == first.sha256
     assert file.read_bytes() != b"damaged"
+
+
+def test_workers_that_start_at_once_on_an_empty_cache_all_serve(hostile: Any, make_bundle: Any, tmp_path: Path) -> None:
+    first = make_bundle().write(tmp_path / "bundle")
+    serve(hostile, tmp_path / "bundle")
+    for start in range(4):
+        with ThreadPoolExecutor(8) as pool:
+            caches = [tmp_path / f"cache-{start}"] * 8
+            assert {found.sha256 for found in pool.map(fetch, ["models:/m@champion"] * 8, caches)} == {first.sha256}
+        assert [path.name for path in caches[0].iterdir() if path.is_dir()] == [first.sha256]
 
 
 @pytest.mark.parametrize("name", ["../../escape.npz", "/etc/cron.d/x.npz", "a/../b.npz", "..", "model.pkl"])

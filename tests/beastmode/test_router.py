@@ -3,6 +3,7 @@ import multiprocessing
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +352,53 @@ def test_a_forked_child_follows_too(store: Store) -> None:
         store.promote("second", at="2", reason="b")
         assert queue.get(timeout=30) == "second"
         child.join()
+
+
+def served(router: Router, queue: Any) -> None:
+    def goes() -> bool:
+        try:
+            return bool(router.route("x" * 100))
+        except RoutingError:
+            return False
+
+    wait_for(goes)
+    queue.put("served")
+
+
+def test_a_forked_child_that_can_serve_nobody_follows_to_what_can(make_bundle: Any, tmp_path: Path) -> None:
+    """It drew nothing so far, and it was the first draw that began to follow."""
+    store = Store(tmp_path / "store")
+    store.add(make_bundle("tiny", candidates=[replace(each, context_tokens=1) for each in make_bundle().candidates]))
+    store.add(make_bundle("mended"))
+    store.promote("tiny", at="1", reason="a")
+    with Router.follow(store, every_seconds=0.02) as router:
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        child = context.Process(target=served, args=(router, queue))
+        child.start()
+        store.promote("mended", at="2", reason="b")
+        assert queue.get(timeout=30) == "served"
+        child.join()
+
+
+def test_a_decision_is_explained_by_what_was_known_when_it_was_made(make_bundle: Any) -> None:
+    """Once it is made, the session is where it went: the same question asked again is another one."""
+    price = Price(2.0, 8.0, cache_read_per_mtok=0.1)
+    candidates = [replace(each, price=price) if each.name == "large" else each for each in make_bundle().candidates]
+    bundle = make_bundle(candidates=candidates, policy=Greedy(), objective=Objective(per_dollar=60.0))
+    router = Router(bundle, remember_sessions=1)
+    said = [{"role": "user", "content": "x" * 6000}]
+    router.route(said, session_id="s", allow=["large"])
+    said += [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "and?"}]
+    decision = router.route(said, session_id="s")
+    assert decision.sticky_from is not None
+    assert router.explain(decision.request).preferred != decision.candidate
+    assert router.explain(decision).preferred == decision.candidate
+    with pytest.raises(RoutingError, match="leave them out"):
+        router.explain(decision, deny=["small"])
+    router.swap(make_bundle("other"))
+    with pytest.raises(BundleError, match="serves no more"):
+        router.explain(decision)
 
 
 def test_an_explanation_says_what_would_have_to_change(make_bundle: Any, nearby: Any) -> None:

@@ -149,3 +149,13 @@ def test_no_text_is_remembered(make_bundle: Any) -> None:
     router.route([{"role": "user", "content": "canary-4711 " * 900}], session_id="s")
     assert "canary" not in repr(router._sessions._kept)
     assert Sessions(0).warm(Request.of("x", session_id="s")) is None
+
+
+def test_a_session_that_is_forgotten_is_drawn_anew(make_bundle: Any) -> None:
+    """Its call failed: nothing is cached there, and to stay would be to ask a dead provider again."""
+    router, _ = router_of(make_bundle, (0.6, 0.7))
+    router.route(turns(1), allow=["a"], session_id="s")
+    router.forget("s")
+    turn = router.route(turns(2), session_id="s")
+    assert (turn.candidate, turn.propensity, turn.sticky_from) == ("b", 1.0, None)
+    router.forget("never seen")

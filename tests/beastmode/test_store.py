@@ -1,8 +1,10 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,28 @@ def test_a_rollback_to_a_damaged_bundle_is_refused_and_what_serves_stays(store: 
     with pytest.raises(BundleError, match=r"scorer\.npz"):
         store.rollback("3", "errors")
     assert store.champion() == pointer
+
+
+def test_a_store_of_others_than_routers_is_rolled_back_by_what_reads_them(store: Store) -> None:
+    store.promote("first", at="1", reason="a")
+    pointer = store.promote("second", at="2", reason="b")
+    read: list[tuple[Path, str]] = []
+
+    def verify(folder: Path, sha256: str) -> None:
+        read.append((folder, sha256))
+        assert store.champion() == pointer, "the pointer moves after it was read"
+
+    assert store.rollback("3", "errors", verify=verify).bundle == "first"
+    assert read == [(store.folder("first"), store.read("first").sha256)]
+
+    def refuse(folder: Path, sha256: str) -> None:
+        raise BundleError(f"{folder}: off")
+
+    with pytest.raises(BundleError, match="second: off"):
+        store.rollback("4", "errors", verify=refuse)
+    pointer = store.champion()
+    assert pointer is not None
+    assert pointer.bundle == "first"
 
 
 def test_promoting_the_champion_again_keeps_its_previous(store: Store) -> None:
@@ -247,6 +271,23 @@ def test_a_lock_whose_holder_died_does_not_block(store: Store) -> None:
     subprocess.run([sys.executable, "-c", script, str(store.path / ".lock")], check=False, timeout=30)
     assert store.promote("first", at="1", reason="a").bundle == "first"
     assert os.path.exists(store.path / POINTER)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_child_that_was_forked_meanwhile_does_not_hold_the_lock(store: Store) -> None:
+    with store._alone():
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        done = threading.Thread(target=store.promote, args=("first",), kwargs={"at": "1", "reason": "a"}, daemon=True)
+        done.start()
+        done.join(10)
+        assert not done.is_alive()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_a_pin_holds_whatever_lies_in_the_folder(tmp_path: Path, make_bundle) -> None:

@@ -9,8 +9,9 @@ from features.demand import Demand, windows
 from features.demand_tally import Tally
 from features.worlds.demand import DemandSettings, demand
 from models.warmers import WARMERS
+from models.warmers.contest import Contestant
 from models.warmers.held import Held
-from models.warmers.playing import Contestant, middle, play
+from models.warmers.playing import middle, play
 from models.warmers.settings import WarmerSettings
 from models.warmers.warmer import Warmer, chances, tallied
 

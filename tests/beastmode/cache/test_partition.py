@@ -1,6 +1,7 @@
 """What may share an answer, and what looks as if it might."""
 
 import itertools
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -146,3 +147,12 @@ def test_texts_are_made_equal_only_where_that_is_asked_for() -> None:
 def test_a_question_gives_back_the_messages_it_was_made_of(last: dict) -> None:
     messages = ({"role": "user", "content": "Write JSON"}, last)
     assert Question.of(Request.of(messages), "m").messages == messages
+
+
+def test_any_mapping_is_data_and_as_good_as_an_equal_dict() -> None:
+    known = {"a": {"b": 1}, "c": "d"}
+    frozen = MappingProxyType({"c": "d", "a": MappingProxyType({"b": 1})})
+    assert canonical(frozen) == canonical(known)
+    assert question(context=MappingProxyType({"a": "b"})).key == question(context={"a": "b"}).key
+    with pytest.raises(CacheError, match="is no text"):
+        canonical(MappingProxyType({1: "a"}))

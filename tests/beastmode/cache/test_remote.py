@@ -171,3 +171,30 @@ def test_parent_and_forked_child_never_read_each_other_s_answers(server: RedisSe
     assert all(results.get(timeout=20) for _ in range(50))
     child.join()
     tier.close()
+
+
+class Stop(BaseException):
+    """As a signal or an event loop raises it, anywhere."""
+
+
+def test_who_is_stopped_between_question_and_answer_leaves_the_answer_to_nobody(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from redis.connection import Connection
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise Stop
+
+    tier = Redis(server.url)
+    keys = [bytes([number]) * 32 for number in range(2)]
+    for key in keys:
+        tier.put(entry(key.hex(), key=key))
+    with monkeypatch.context() as here:
+        here.setattr(Connection, "read_response", stopped)
+        with pytest.raises(Stop):
+            tier.get(keys[0])
+    for key in keys:
+        found = tier.get(key)
+        assert found is not None
+        assert found.value == key.hex()
+    tier.close()

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +236,22 @@ def test_what_was_put_while_the_shared_tier_was_down_is_removed_when_it_is_back(
         Late.up = True
         dial.pass_(60)
         assert one.get("q", model="m") is None
+
+
+def test_a_look_that_began_before_an_invalidation_does_not_hide_it(tmp_path: Path) -> None:
+    tier = Sqlite(tmp_path / "c.sqlite")
+    with Cache([Memory(), tier], CacheSettings(tag_lag_seconds=60)) as cache:
+        tags, told = tier.invalidations, []
+        cache.put("q", "old", model="m", tags=["handbook"])
+
+        def looked(names: Sequence[str]) -> tuple[str, list[int]]:
+            found = tags(names)
+            tier.invalidations = tags  # type: ignore[method-assign]
+            cache.invalidate(tag="handbook")
+            told.append(found)
+            return found
+
+        tier.invalidations = looked  # type: ignore[method-assign]
+        cache.get("q", model="m")
+        assert len(told) == 1
+        assert cache.get("q", model="m") is None, "it was invalidated in this very process"

@@ -1,8 +1,9 @@
 """Answers to other questions of the same meaning, with a static encoder fitted on a handful of texts."""
 
+import asyncio
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -168,6 +169,35 @@ def test_a_canary_is_journalled_with_both_questions_the_score_and_whether_the_an
     assert "cache_tier" not in ended[row["parent_request_id"]]
 
 
+def test_a_canary_s_row_counts_what_the_tier_was_asked_and_had_an_answer_for(
+    encoder: Encoder, dial: Dial, model: Model, tmp_path: Path
+) -> None:
+    """Each request once, and none that an exact tier answered, that was fetched anew, or that a prefill made."""
+    semantic = Semantic(encoder, Alike(), quarantine_seconds=0, canary_share=0.0)
+    with Journal(tmp_path) as journal:
+        cache = Cache([Memory(), semantic], journal=journal, seed=0, **dial.clocks())
+
+        def ask(text: str, **known: Any) -> None:
+            cache.fetch(text, model, model="m", context={"task": "help"}, **known)
+
+        for _ in range(3):
+            ask(ASKED)  # One miss, then the memory has it.
+        ask(OTHER)  # A hit,
+        ask("Please cancel my order")  # a miss,
+        ask("Where can I find my invoice", purpose="warm")
+        ask(ASKED, refresh=True)
+        semantic.canary_share, model.error = 1.0, ConnectionRefusedError("no")
+        ask(OTHER)  # a hit, though the model fails on its canary, with two rows in the journal,
+        model.error = None
+        ask(OTHER)  # and one more, that tells.
+        ask("please cancel my order today")
+    rows = [line["context"] for line in journalled(tmp_path) if line.get("purpose") == "judge"]
+    assert rows == [
+        {"task": "help", "semantic_requests": "5", "semantic_hits": "3"},
+        {"task": "help", "semantic_requests": "1", "semantic_hits": "1"},
+    ]
+
+
 def test_a_journal_without_prompts_keeps_the_texts_of_a_canary_out_too(
     encoder: Encoder, dial: Dial, model: Model, tmp_path: Path
 ) -> None:
@@ -208,6 +238,107 @@ def test_a_model_that_fails_on_a_canary_costs_nobody_the_hit(
     told = [(line["status"], line.get("cache_tier")) for line in journalled(tmp_path) if line["kind"] == "end"]
     assert told == [("success", None), ("failure", None), ("success", "semantic")]
     assert semantic.canary.asked == 0
+
+
+def fails_at_once(miss: Any) -> Any:
+    raise ConnectionRefusedError("no")
+
+
+def fails_on_the_way(miss: Any) -> Iterator[str]:
+    yield "It would "
+    raise ConnectionResetError("gone")
+
+
+async def fails_in_a_loop(miss: Any) -> AsyncIterator[str]:
+    yield "It would "
+    raise ConnectionResetError("gone")
+
+
+async def collected(stream: Any) -> list[Any]:
+    async with stream:
+        return [chunk async for chunk in stream]
+
+
+@pytest.mark.parametrize("fails", [fails_at_once, fails_on_the_way])
+@pytest.mark.parametrize("loop", [False, True], ids=["threads", "event loop"])
+def test_a_stream_that_fails_on_a_canary_costs_nobody_the_hit(
+    encoder: Encoder, dial: Dial, tmp_path: Path, fails: Any, loop: bool
+) -> None:
+    semantic = Semantic(encoder, Alike(), quarantine_seconds=0, canary_share=1.0)
+    with Journal(tmp_path) as journal:
+        cache = Cache([Memory(), semantic], journal=journal, seed=0, **dial.clocks())
+        with cache.stream(ASKED, lambda miss: iter(["It ", "costs ", "nine."]), model="m") as stream:
+            list(stream)
+        dial.pass_(5)
+        if loop:
+            failing = fails if fails is fails_at_once else fails_in_a_loop
+            asyncs = cache.astream(OTHER, failing, model="m")
+            assert asyncio.run(collected(asyncs)) == ["It ", "costs ", "nine."]
+            answer = asyncs.answer
+        else:
+            with cache.stream(OTHER, fails, model="m") as stream:
+                assert list(stream) == ["It ", "costs ", "nine."]
+            answer = stream.answer
+    assert answer is not None
+    assert (answer.tier, answer.question, answer.age_seconds) == ("semantic", ASKED, 5.0)
+    ends = [line for line in journalled(tmp_path) if line["kind"] == "end"]
+    told = [(line["status"], line.get("error_type"), line.get("cache_tier")) for line in ends]
+    error = "provider_connection_refused" if fails is fails_at_once else "provider_connection_lost"
+    assert told == [("success", None, None), ("failure", error, None), ("success", None, "semantic")]
+    assert ends[1]["request_id"] == ends[2]["request_id"]
+    assert semantic.canary.asked == 0
+
+
+def test_who_cancels_a_stream_on_a_canary_or_leaves_it_unread_gets_no_answer(
+    encoder: Encoder, dial: Dial, tmp_path: Path
+) -> None:
+    def interrupted(miss: Any) -> Iterator[str]:
+        yield "It would "
+        raise KeyboardInterrupt
+
+    semantic = Semantic(encoder, Alike(), quarantine_seconds=0, canary_share=1.0)
+    with Journal(tmp_path) as journal:
+        cache = Cache([Memory(), semantic], journal=journal, seed=0, **dial.clocks())
+        cache.put(ASKED, "nine", model="m")
+        with pytest.raises(KeyboardInterrupt), cache.stream(OTHER, interrupted, model="m") as stream:
+            list(stream)
+        with pytest.raises(ZeroDivisionError), cache.stream(OTHER, interrupted, model="m") as stream:
+            raise ZeroDivisionError
+    assert stream.answer is None
+    assert not [line for line in journalled(tmp_path) if line.get("cache_tier")]
+
+
+def test_a_failure_on_a_canary_is_held_for_nobody(encoder: Encoder, dial: Dial, model: Model) -> None:
+    """Others who ask the same meanwhile, or right after, have the hit, as they would have without the canary."""
+    semantic = Semantic(encoder, Alike(), quarantine_seconds=0, canary_share=1.0)
+    cache = Cache([Memory(), semantic], seed=0, **dial.clocks())
+    cache.fetch(ASKED, model, model="m")
+    model.error, model.seconds = ConnectionRefusedError("no"), 0.05
+    got: list[Any] = []
+
+    def ask() -> None:
+        got.append(cache.fetch(OTHER, model, model="m").value)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    semantic.canary_share = 0.0
+    ask()
+    assert got == [f"{ASKED} #1"] * 5
+
+
+def test_a_router_that_has_nobody_to_ask_on_a_canary_costs_nobody_the_hit(
+    encoder: Encoder, dial: Dial, make_bundle: Callable[..., Any]
+) -> None:
+    from beastmode import Needs, Router
+
+    semantic = Semantic(encoder, Alike(), quarantine_seconds=0, canary_share=1.0)
+    cache = Cache([Memory(), semantic], router=Router(make_bundle(), 0), **dial.clocks())
+    cache.put(ASKED, "nine", model="m")
+    answer = cache.fetch(OTHER, fails_at_once, model="m", needs=Needs(budget_usd=1e-12))
+    assert (answer.tier, answer.value) == ("semantic", "nine")
 
 
 def test_a_streamed_canary_is_compared_as_one_text_wherever_it_was_cut(encoder: Encoder, dial: Dial) -> None:
@@ -363,3 +494,14 @@ def test_what_words_do_not_say_is_not_vouched_for(one: str, two: str) -> None:
 
 def test_a_long_prompt_is_not_kept_whole() -> None:
     assert read("x" * 1025) is read("x" * 1025 + "y" * 100_000)
+
+
+def test_a_question_that_is_too_long_is_not_held_and_its_answer_stays_at_hand(encoder: Encoder, dial: Dial) -> None:
+    cache, semantic = caches(encoder, dial, longest=100)
+    long = ASKED + "!" * 100
+    for text in (ASKED, long):
+        cache.put(text, "a", model="m")
+    assert len(semantic) == 1
+    asked = cache.question(long, model="m")
+    assert cache.looker.at_hand(asked) is not None, "an exact hit waits for no other tier"
+    assert len(semantic) == 1

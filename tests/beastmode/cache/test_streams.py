@@ -1,14 +1,17 @@
 """Streams through the cache."""
 
 import asyncio
+import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from beastmode.cache import Cache, CacheSettings, Memory, Miss, Sqlite
+from beastmode import Journal
+from beastmode.cache import Cache, CacheSettings, Entry, Memory, Miss, Sqlite
 from beastmode.errors import CacheError
+from tests.beastmode.cache.parts import Dial
 
 CHUNKS = ["one ", {"delta": "two"}, b"three"]
 
@@ -155,3 +158,49 @@ def test_event_loops_have_the_same() -> None:
 
     assert asyncio.run(main()) == [CHUNKS, CHUNKS]
     assert calls == 2
+
+
+@pytest.mark.parametrize("loop", [False, True], ids=["threads", "event loop"])
+def test_a_stale_stream_is_played_while_one_caller_fetches_a_new_one(dial: Dial, tmp_path: Path, loop: bool) -> None:
+    calls, done = 0, threading.Event()
+
+    def talk(miss: Miss) -> Iterator[str]:
+        nonlocal calls
+        calls += 1
+        yield from ("call ", f"{calls}")
+
+    async def atalk(miss: Miss) -> AsyncIterator[str]:
+        for chunk in talk(miss):
+            yield chunk
+
+    async def play(cache: Cache) -> list[object]:
+        async with cache.astream("q", atalk, model="m") as stream:
+            played = [chunk async for chunk in stream]
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+        return played
+
+    class Told(Memory):
+        def put(self, entry: Entry) -> Sequence[Entry]:
+            gone = super().put(entry)
+            done.set()
+            return gone
+
+    def read() -> list[object]:
+        if loop:
+            return asyncio.run(play(cache))
+        with cache.stream("q", talk, model="m") as stream:
+            return list(stream)
+
+    settings = CacheSettings(ttl_seconds=10, jitter=0, stale_seconds=100)
+    with Journal(tmp_path) as journal:
+        cache = Cache([Told()], settings, journal=journal, **dial.clocks())
+        assert read() == ["call ", "1"]
+        dial.pass_(20)
+        done.clear()
+        assert read() == ["call ", "1"], "stale"
+        assert done.wait(5)
+        assert read() == ["call ", "2"]
+    lines = [json.loads(line) for file in tmp_path.glob("*.jsonl") for line in file.read_text().splitlines()]
+    (warm,) = [line["decision_id"] for line in lines if line.get("purpose") == "warm"]
+    (end,) = [line for line in lines if line["kind"] == "end" and line["decision_id"] == warm]
+    assert end["ttft_ms"] >= 0
