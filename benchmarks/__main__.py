@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 COMMANDS = {
+    "clusters": "benchmarks.clusters",
     "coldstart": "benchmarks.coldstart",
     "crash": "benchmarks.crash",
     "decision": "benchmarks.decision",

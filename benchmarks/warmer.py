@@ -13,17 +13,19 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.traces import locate, read
+from benchmarks.arguments import count, output, positive
+from benchmarks.traces import load
 from features.demand import Demand
 from features.demand_tally import Tally
 from models.warmers import WARMERS, tournament
-from models.warmers.playing import Contestant, Oracle, Played, Scoring, ceiling, lead, middle, play
+from models.warmers.contest import Contestant, Played, Scoring
+from models.warmers.following import Follower
+from models.warmers.playing import Oracle, ceiling, judged, lead, middle, play
 from models.warmers.settings import WarmerSettings
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -40,10 +42,17 @@ class Walked:
 
     def score(self, tally: Tally, keys: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the word of the one in service."""
-        return self.warmers[max(int(np.searchsorted(self.since, tally.now, side="right")) - 1, 0)].score(tally, keys)
+        return self._serving(tally).score(tally, keys)
+
+    def following(self, tally: Tally) -> Follower | None:
+        """Return who follows up for the one in service."""
+        return self._serving(tally).following(tally)
+
+    def _serving(self, tally: Tally) -> Scoring:
+        return self.warmers[max(int(np.searchsorted(self.since, tally.now, side="right")) - 1, 0)]
 
 
-class Rates:
+class Rates(Scoring):
     """Is told how many windows of the whole trace each key is asked for in, past and future: no count can do better.
 
     Where keys come at random, nobody can; what lies between it and the oracle is when a key comes.
@@ -72,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flush_seconds=flush,
             budgets=tuple(options.budget),
         )
-        demands = {path.stem: read(path, options.rows) for path in (locate(t, options.data) for t in options.trace)}
+        demands = load(options.trace, options.data, options.rows)
+        for name, demand in demands.items():
+            _judgeable(name, demand, window)
     except ValueError as refused:
         print(f"warmer: {refused}", file=sys.stderr)
         return 2
@@ -110,11 +121,13 @@ def measure(demand: Demand, settings: WarmerSettings, parts: int, seed: int) -> 
     top = ceiling(demand, start, settings.window_seconds)
     none = played[tournament.NONE]
     found: dict[str, Any] = {
-        "requests": len(demand), "distinct": demand.keys, "judged_requests": int(none.requests.sum()),
+        "requests": len(demand), "distinct": demand.keys, "span_seconds": round(end - float(demand.at[0]), 3),
+        "judged_requests": int(none.requests.sum()),
         "ttl_seconds": settings.ttl_seconds, "window_seconds": settings.window_seconds,
         "flush_seconds": settings.flush_seconds, "none": round(none.hit_rate, 4), "ceiling": round(top, 4),
         "wrong_hit_rate": 0.0, "stale_hit_rate": 0.0,
         "learned": [None if one.model is None else one.weight for one in trained[tournament.LEARNED]],
+        "follows": [one.follower is not None for one in trained[tournament.LEARNED]],
         "base_of_learned": [one.heuristic for one in trained[tournament.LEARNED]],
         "budgets": {},
     }  # fmt: skip
@@ -149,6 +162,17 @@ def _told(
     return told
 
 
+def _judgeable(name: str, demand: Demand, window: float) -> None:
+    """Raise ValueError where no whole window of the second half can be judged by what came before it."""
+    start = middle(demand, 0.5)
+    begin, end = judged(demand, start, window)
+    if begin == end or not len(demand.until(start)):
+        raise ValueError(
+            f"{name}: of {len(demand)} requests in {demand.at[-1] - demand.at[0]:.4g} seconds none can be judged: the "
+            f"second half holds no whole window of {window:g} seconds; plan more often, by a shorter --ttl or --window"
+        )
+
+
 def seconds(text: str) -> float:
     """Return a time as seconds; raises ValueError where it has no unit.
 
@@ -156,8 +180,8 @@ def seconds(text: str) -> float:
     21600.0
     """
     try:
-        return float(text[:-1]) * UNITS[text[-1:]]
-    except (KeyError, ValueError):
+        return positive(text[:-1]) * UNITS[text[-1:]]
+    except (KeyError, argparse.ArgumentTypeError):
         raise ValueError(f"time {text!r}: write a number and one of {', '.join(UNITS)}, as in 6h") from None
 
 
@@ -168,9 +192,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ttl", default="6h", help="how long an answer lives")
     parser.add_argument("--window", help="how often prefills are planned; a sixth of the time to live, or the flush")
     parser.add_argument("--flush", choices=["daily"], help="empty the cache at midnight (UTC)")
-    parser.add_argument("--budget", type=float, nargs="+", default=[0.1, 0.2, 0.4], help="prefills a request")
-    parser.add_argument("--parts", type=int, default=4, help="how often warmers are trained in the second half")
-    parser.add_argument("--rows", type=int, help="only the first so many requests")
+    parser.add_argument("--budget", type=positive, nargs="+", default=[0.1, 0.2, 0.4], help="prefills a request")
+    parser.add_argument("--parts", type=count, default=4, help="how often warmers are trained in the second half")
+    parser.add_argument("--rows", type=count, help="only the first so many requests")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, nargs="?", help="where to write what is printed")
+    parser.add_argument("--json", type=output, nargs="?", help="where to write what is printed")
     return parser.parse_args(arguments)

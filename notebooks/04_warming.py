@@ -5,13 +5,18 @@
 # for again. What can it win, what does it cost, and when is a learned one better than a rule of thumb?
 
 # %%
+import numpy as np
+
 from beastmode.eviction import LeastRecent
 from features.worlds.demand import DemandSettings, demand, evenly
+from features.worlds.wordings import worded
 from models.evictors.choice import CHOSEN, compare
 from models.evictors.replay import belady, replay
 from models.evictors.settings import EvictorSettings, Past
-from models.warmers import WARMERS, tournament
-from models.warmers.playing import Contestant, Oracle, ceiling, middle, play
+from models.warmers import WARMERS, keys, tournament
+from models.warmers.clusters import Clusters
+from models.warmers.contest import Contestant
+from models.warmers.playing import Oracle, ceiling, middle, play
 from models.warmers.settings import WarmerSettings
 from pipelines.plots_cache import eviction, warming
 
@@ -78,6 +83,28 @@ flat = evenly(200, 500, 14, seed=2)
 calm, _ = tournament.train(flat.until(middle(flat, 0.4)), settings, seed=0)
 for budget, one in calm.chosen.items():
     print(f"budget {budget}: {one.name}; the learner's lead is {one.difference:+.4f}, at least {one.low:+.4f}")
+
+# %% [markdown]
+# ## One question in many wordings
+#
+# People ask one question in many ways, each of which is rare. Where a semantic tier serves one wording's answer to the
+# others, their cluster is a key as well: its demand is that of all wordings, and one of them is asked ahead. Here each
+# question has six wordings by lot, then one: clusters win at equal budget, then both are the same.
+
+# %%
+for wordings in (6, 1):
+    said, of = worded(evenly(120, 300, 12, seed=3), wordings, seed=3)
+    found = Clusters(of, np.unique(of, return_index=True)[1], np.ones(of.max() + 1))
+    tournaments = {
+        "exact": tournament.hold(said, settings, 0),
+        "clusters": tournament.hold(found.demand(said), settings, 0),
+    }
+    for budget, one in keys.compare(said, found, tournaments, settings, 0).items():
+        print(
+            f"{wordings} wordings, {budget:g} prefills a request: exact keys {one.exact.hit_rate:.3f}, clusters "
+            f"{one.clusters.hit_rate:.3f}, at least {100 * one.low:+.1f} points more"
+        )
+    assert (one.low > 0) == (wordings > 1)
 
 # %% [markdown]
 # ## What a prefill costs

@@ -13,11 +13,10 @@ from beastmode.cache.verifiers import Verifier, scores
 from beastmode.store import Store
 from models.cache_tuning import Alike
 from models.verifiers import embedding
+from models.warmers.clusters import CANDIDATES, FLOOR
 from pipelines.context import Context
-from pipelines.warm_demand import Logged
+from pipelines.warm_demand import Logged, question_of
 
-CANDIDATES, FLOOR = 4, 0.5
-"""As the tier has them: so many nearest questions are shown to the verifier, from this cosine on."""
 MOST = 20_000
 """Questions that are compared, the most asked for: each is compared with all of its partition."""
 
@@ -32,11 +31,7 @@ def alike(context: Context, known: Logged) -> Alike | None:
     if Store(context.store.path / VERIFIERS).champion() is None:
         return None
     settings = context.settings.warming
-    asked = known.requests
-    questions = [
-        None if request is None else Question.of(request, settings.model or "", parameters=settings.parameters)
-        for request in asked
-    ]
+    questions = [None if request is None else question_of(request, settings) for request in known.requests]
     embed = embedding(context.store.load_champion().encoder)
     most = np.bincount(known.key, minlength=len(known.keys))
     return compared(questions, most, embed, verifier(context.store.path))

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from beastmode.cache import Cache, CacheSettings, Redis, Sqlite
 from beastmode.candidates import Candidate
 from beastmode.journal import Journal
@@ -19,11 +21,14 @@ from pipelines.progress import counts
 from pipelines.settings import SettingsError
 from pipelines.storage import Storage
 from pipelines.warm_bundle import WarmerBundle, load_warmer
+from pipelines.warm_clusters import CLUSTERS, EXACT, Keyed, keyed
 from pipelines.warm_demand import Logged, logged
 from pipelines.warm_filling import Filled, Filling, Prefill
+from pipelines.warm_following import Followed, follow, following, tailed
 from pipelines.warm_ledger import Ledger
 from pipelines.warm_pace import Pace
-from pipelines.warm_plan import WarmPlan, held, make_plan, ordered
+from pipelines.warm_plan import Following, WarmPlan, held, make_plan, ordered
+from pipelines.warm_tail import Tail
 
 SHOWN = 12
 """Cells of a plan that are printed."""
@@ -42,6 +47,8 @@ class Warmed:
     notes: tuple[str, ...] = ()
     prefixes: int = 0
     """Prefixes that were kept alive."""
+    followed: Followed | None = None
+    """What came of following the window's requests; None where that was not done."""
 
     def lines(self) -> Iterator[str]:
         """Yield what a person wants to read."""
@@ -54,6 +61,8 @@ class Warmed:
             f"of {plan.keys} keys: {plan.held} held for longer than the window, {plan.without} without a prompt in the "
             f"log, {plan.worthless} would cost more than they save, {plan.beyond} are beyond the budget"
         )
+        if plan.price > 0:
+            yield f"planned from a worth of {plan.price:.2f} on: what is left of the budget is for follow-ups"
         if self.filled is None:
             yield from (
                 f"  {cell.key[:16]}: P {cell.p:.2f}, saves ${cell.saving_usd:.6f}, costs ${cell.usd:.6f}"
@@ -65,6 +74,8 @@ class Warmed:
             yield from (f"not filled, {keys} keys: {why}" for why, keys in told.skipped.most_common())
             if self.prefixes:
                 yield f"kept {self.prefixes} prefixes alive in their providers' caches"
+            if self.followed is not None:
+                yield from self.followed.lines()
             yield f"spent ${self.spent_usd:.6f} of ${self.budget_usd:g} in this window"
             if told.stopped:
                 yield f"stopped: {told.stopped}"
@@ -83,7 +94,10 @@ def warm(context: Context, at: datetime, *, dry_run: bool = False) -> Warmed:
     if settings.budget_usd is None and not dry_run:
         raise SettingsError("warming.budget_usd is not set: say how many US dollars a window may spend")
     warmer = load_warmer(context)
-    router = Router(context.store.load_champion(), seed=context.settings.seed)
+    router = Router(
+        context.store.load_champion(), context.settings.seed,
+        quality_ratio=settings.quality_ratio, guaranteed=settings.guaranteed,
+    )  # fmt: skip
     place = context.workspace.root / "warming"
     place.mkdir(parents=True, exist_ok=True)
     with (
@@ -91,12 +105,15 @@ def warm(context: Context, at: datetime, *, dry_run: bool = False) -> Warmed:
         Journal(context.workspace.logs) as journal,
         opened(context, warmer, router, journal) as cache,
     ):
+        tail = tailed(context, warmer)
         known = logged(context, at)
-        plan, resumed = _plan(context, known, cache, warmer, at, place)
+        shares = following(warmer, known, at) if isinstance(tail, Tail) else None
+        plan, resumed, notes = _plan(context, known, cache, warmer, at, place, shares)
+        notes += (tail,) if isinstance(tail, str) else ()
         ledger = Ledger.open(place / f"{plan.name}.ledger.jsonl")
         before = _spent(place, at, plan)
         if dry_run:
-            return Warmed(plan, resumed, None, before + ledger.spent, settings.budget_usd)
+            return Warmed(plan, resumed, None, before + ledger.spent, settings.budget_usd, notes)
         assert settings.budget_usd is not None
         plan.write(place / f"{plan.name}.open.json")
         filling = Filling(
@@ -109,13 +126,19 @@ def warm(context: Context, at: datetime, *, dry_run: bool = False) -> Warmed:
                     if (request := known.requests[row]) is not None]  # fmt: skip
         with counts("warm", "prefills") as show:
             told = filling.run(prefills, show)
-        ended = told.stopped is None or told.stopped.startswith("the budget")
+        ended = told.ended
         # A run that a hand or a provider stopped asks for nothing more.
         prefixes = _keep_alive(context, filling, journal, place, at) if settings.keepalive and ended else 0
+        followed = None
+        if told.stopped is None and shares is not None and isinstance(tail, Tail):
+            with counts("follow", "prefills") as show:
+                followed = follow(tail, known, shares, plan, filling, context.settings.objective, show)
+            ended = followed.ended
         if ended:
             (place / f"{plan.name}.open.json").rename(place / f"{plan.name}.closed.json")
-    notes = () if told.stopped is None else (f"to go on: python -m pipelines warm --config {context.settings.name}",)
-    return Warmed(plan, resumed, told, before + ledger.spent, settings.budget_usd, notes, prefixes)
+    if told.stopped is not None or not ended:
+        notes += (f"to go on: python -m pipelines warm --config {context.settings.name}",)
+    return Warmed(plan, resumed, told, before + ledger.spent, settings.budget_usd, notes, prefixes, followed)
 
 
 def _keep_alive(context: Context, filling: Filling, journal: Journal, place: Path, at: datetime) -> int:
@@ -132,7 +155,7 @@ def _spent(place: Path, at: datetime, plan: WarmPlan) -> float:
     total = 0.0
     for path in place.glob("*.closed.json"):
         other = WarmPlan.read(path)
-        if other.name != plan.name and at < datetime.fromisoformat(other.until):
+        if other.name != plan.name and at < other.closes:
             total += Ledger.open(place / f"{other.name}.ledger.jsonl").spent
     return total
 
@@ -165,17 +188,37 @@ def catalogue(context: Context, router: Router) -> dict[str, Candidate]:
 
 
 def _plan(
-    context: Context, known: Logged, cache: Cache, warmer: WarmerBundle, at: datetime, place: Path
-) -> tuple[WarmPlan, bool]:
-    """Return the open plan of this window, or a new one; a plan whose window is over is closed."""
+    context: Context, known: Logged, cache: Cache, warmer: WarmerBundle, at: datetime, place: Path,
+    shares: Following | None,
+) -> tuple[WarmPlan, bool, tuple[str, ...]]:  # fmt: skip
+    """Return the open plan of this window, or a new one with what is to say; a plan whose window is over is closed."""
     for path in sorted(place.glob("*.open.json")):
         plan = WarmPlan.read(path)
-        if at < datetime.fromisoformat(plan.until):
-            return plan, True
+        if at < plan.closes:
+            return plan, True, ()
         path.rename(path.with_name(path.name.replace(".open.", ".closed.")))
     settings, objective = context.settings.warming, context.settings.objective
     ttl = cache_settings(context, warmer).ttl_seconds
-    p = warmer.chances(known, at, ttl)
-    dies = held(cache, known, p, scope(context), settings, objective)
-    until = at + timedelta(hours=settings.window_hours)
-    return make_plan(known, p, dies, at, until, settings, objective, warmer.name, ttl), False
+    life = settings.life_seconds(at.timestamp(), ttl)
+    until, notes = at + timedelta(hours=settings.window_hours), []
+    if life < min(ttl, settings.window_hours * 3600):
+        notes.append(
+            f"the cache is flushed in {life:.0f} s: what is due after it is for a run after it, so schedule one then"
+        )
+    clustered = settings.keys != EXACT and warmer.training.get("keys") == CLUSTERS
+    found = keyed(context, known, warmer.tiers.get("semantic_threshold")) if clustered else None
+    if isinstance(found, str):
+        notes.append(f"the warmer foresees clusters, but {found}")
+    elif found is not None:
+        notes.append(str(found))
+    keys = found.logged if isinstance(found, Keyed) else known
+    p = warmer.chances(keys, at, life)
+    if isinstance(found, Keyed):
+        # The tier serves a cluster while the answer to any of its questions is held.
+        of = found.clusters.of
+        dies = np.zeros(len(keys.keys))
+        np.maximum.at(dies, of, held(cache, known, p[of], scope(context), settings, objective))
+    else:
+        dies = held(cache, known, p, scope(context), settings, objective)
+    made = make_plan(keys, p, dies, at, until, settings, objective, warmer.name, life, shares)
+    return made, False, tuple(notes)

@@ -1,7 +1,7 @@
 """A warmer as data: LightGBM text, the calibration of its scores and the tuned cache, in a folder that verifies."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from beastmode.cache import CacheSettings
 from beastmode.cache.tuned import EVICTOR, LIMIT
 from beastmode.errors import BundleError, StoreError
 from beastmode.folder import read_folder, seal, write_folder
-from beastmode.pointer import Kept, Pointer
 from beastmode.store import Store
 from features.demand import Demand
 from features.demand_tally import HALF_LIVES
 from models.prefills import useful
 from models.warmers import WARMERS
+from models.warmers.following import Follower
 from models.warmers.warmer import HEURISTICS, Warmer, chances
 from pipelines.context import Context
 from pipelines.warm_demand import Logged
@@ -70,6 +70,7 @@ class WarmerBundle:
         manifest = {
             "kind": KIND, "name": self.name, "created": self.created,
             "warmer": {name: getattr(warmer, name) for name in PLAIN}, "window_seconds": self.window_seconds,
+            "follower": None if warmer.follower is None else asdict(warmer.follower),
             "ttl_seconds": self.ttl_seconds, "cache": dict(self.cache), "sizes": dict(self.sizes),
             "tiers": dict(self.tiers),
             "training": dict(self.training), "evaluation": dict(self.evaluation), "mlflow_run_id": self.mlflow_run_id,
@@ -97,7 +98,7 @@ class WarmerBundle:
             warmer = Warmer(
                 **{name: manifest["warmer"][name] for name in PLAIN},
                 levels=tuple(arrays["levels"].tolist()), chances=tuple(arrays["chances"].tolist()),
-                model=files[MODEL].decode() if MODEL in files else None,
+                model=files[MODEL].decode() if MODEL in files else None, follower=_follower(manifest.get("follower")),
             )  # fmt: skip
             _require(warmer)
             CacheSettings(**manifest["cache"])
@@ -125,19 +126,27 @@ def _require(warmer: Warmer) -> None:
         raise ValueError("the calibration's chances are no probabilities, or its levels are not finite")
 
 
-@dataclass(frozen=True, slots=True)
-class RolledBack:
-    """A warmer that serves again."""
-
-    pointer: Pointer
-    config: str
-
-    def lines(self) -> Iterator[str]:
-        """Yield what a person wants to read."""
-        yield f"in service: {self.pointer.bundle}"
-        if self.pointer.previous is not None:
-            back = self.pointer.previous.bundle
-            yield f"to go back to {back}: python -m pipelines rollback --of warmer --config {self.config}"
+def _follower(known: Mapping[str, Any] | None) -> Follower | None:
+    """Return the follower of a manifest; None where it has none, as older ones. Raises ValueError for a wrong one."""
+    if known is None:
+        return None
+    levels, worths, line = (np.array(known[name], dtype=np.float64) for name in ("levels", "worths", "line"))
+    worth, rate = np.array(known["expected"], dtype=np.float64).reshape(-1, 2).T
+    after, within = float(known["after"]), float(known["within"])
+    if not 0 <= after < within < np.inf:
+        raise ValueError(f"the follower's after = {after} and within = {within} are no span of time")
+    if levels.ndim != 1 or levels.shape != worths.shape or not len(levels) or not (np.diff(levels) >= 0).all():
+        raise ValueError("the follower's levels do not rise, or have other shapes than its worths")
+    if line.shape != (4,) or not all(np.isfinite(each).all() for each in (levels, line, rate)):
+        raise ValueError("the follower's numbers are not finite, or its line has not four of them")
+    if not all(((each >= 0) & (each <= 1)).all() for each in (worths, worth)):
+        raise ValueError("the follower's worths are no shares")
+    if not ((np.diff(worth) <= 0).all() and (rate >= 0).all()):
+        raise ValueError("the follow-ups that the follower expects do not fall in worth, or are fewer than none")
+    return Follower(
+        after=after, within=within, levels=tuple(levels.tolist()), worths=tuple(worths.tolist()),
+        line=tuple(line.tolist()), expected=tuple(zip(worth.tolist(), rate.tolist(), strict=True)),
+    )  # fmt: skip
 
 
 def demand_of(logged: Logged) -> Demand:
@@ -157,24 +166,3 @@ def load_warmer(context: Context) -> WarmerBundle:
     if pointer is None:
         raise StoreError(f"{store.path}: no warmer yet; run `python -m pipelines train-warmer`")
     return WarmerBundle.read(store.folder(pointer.bundle), pointer.manifest_sha256)
-
-
-def rollback_warmer(context: Context, at: datetime, reason: str) -> RolledBack:
-    """Put the previous warmer back into service, with its tuned cache; a second rollback comes back.
-
-    Raises StoreError where there is none, BundleError where it does not verify: what serves then stays.
-    """
-    store = warmers(context)
-    seen = store.state()
-    now = seen.champion
-    if now is None or now.previous is None:
-        raise StoreError(
-            f"{store.path}: there is no previous warmer to roll back to; run `python -m pipelines train-warmer`"
-        )
-    back = now.previous
-    WarmerBundle.read(store.folder(back.bundle), back.manifest_sha256)
-    pointer = Pointer(
-        bundle=back.bundle, manifest_sha256=back.manifest_sha256, at=at.isoformat(), reason=reason,
-        previous=Kept(now.bundle, now.manifest_sha256),
-    )  # fmt: skip
-    return RolledBack(store.point(pointer, seen=seen), context.settings.name)

@@ -114,7 +114,12 @@ def demand(interactions: pd.DataFrame, settings: WarmSettings) -> Logged:
 
 def key_of(request: Request, settings: WarmSettings) -> bytes:
     """Return the key that stands for a request: as the cache makes it under the name of the model."""
-    return Question.of(request, settings.model or "policy", parameters=settings.parameters).key
+    return question_of(request, settings).key
+
+
+def question_of(request: Request, settings: WarmSettings) -> Question:
+    """Return what a request is looked up by."""
+    return Question.of(request, settings.model or "policy", parameters=settings.parameters)
 
 
 def _request(row: dict[str, Any]) -> Request | None:

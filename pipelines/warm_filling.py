@@ -1,7 +1,8 @@
 """Fill the cache through the router: paced, paid from a purse, and written down so that nothing is paid twice."""
 
+import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -44,6 +45,11 @@ class Filled:
     stopped: str | None = None
     """Why the run ended before the plan did."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is asked in this window: all is done, or the budget is spent."""
+        return self.stopped is None or self.stopped.startswith("the budget")
+
 
 @dataclass(slots=True, kw_only=True)
 class Filling:
@@ -67,7 +73,12 @@ class Filling:
             purse=self.purse, concurrency=self.settings.concurrency, setting="warming.budget_usd", told=self.told
         )
 
-    def run(self, prefills: Sequence[Prefill], progress: Callable[[int], None]) -> Filled:
+    @property
+    def stop(self) -> threading.Event:
+        """Once it is set nothing is asked any more."""
+        return self._spending.stop
+
+    def run(self, prefills: Iterable[Prefill], progress: Callable[[int], None]) -> Filled:
         """Fill in order what no earlier run has; ends early where the purse is empty or providers keep failing."""
         self._spending.run(prefills, self._begin, progress)
         return self.told

@@ -15,6 +15,11 @@ class WarmSettings:
     """A file of the tier Sqlite, as in `{root}/cache.sqlite`, or a `redis://` URL; nothing is filled without it."""
     model: str | None = None
     """The model that your application names in the key; the champion's policy where it names none."""
+    quality_ratio: Annotated[float, Gt(0)] | None = None
+    """The operating point that your application's router serves, as `Router.load(..., quality_ratio=...)` takes it:
+    where the policy is the key, each point has answers of its own."""
+    guaranteed: bool = False
+    """Whether it serves the certified operating point instead."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The parameters that your application names in the key; they are sent to the provider."""
     answer: Literal["text", "completion"] = "text"
@@ -25,6 +30,12 @@ class WarmSettings:
     """How far back demand is read."""
     ttl_seconds: Annotated[float, Gt(0)] = 3600.0
     """How long an answer lives; what the warmer bundle's tuned settings say goes before it."""
+    flush: Literal["daily"] | Annotated[int, Ge(60)] | None = None
+    """When your application empties its cache, where it does: `daily` at midnight (UTC), or a number of seconds, at
+    whose multiples since 1970 it does."""
+    keys: Literal["exact", "clusters", "best"] = "exact"
+    """What is foreseen and asked ahead: `exact` questions, `clusters` of those that the semantic tier answers alike, or
+    the `best` of both: clusters where `train-warmer` proves them better at the first of `budgets`."""
     budget_usd: Annotated[float, Gt(0)] | None = None
     """The most that one window may spend. Nothing is asked before it is set."""
     prefills: Annotated[int, Ge(1)] = 1000
@@ -44,6 +55,11 @@ class WarmSettings:
     timeout_seconds: Annotated[float, Gt(0)] = 120.0
     longest_wait_seconds: Annotated[float, Ge(0)] = 60.0
     """A provider that asks to be left alone for longer ends the run."""
+    follow: bool = False
+    """Whether `warm` goes on until its window ends, and fetches what mostly follows the requests that come: a run then
+    takes as long as a window."""
+    follow_poll_seconds: Annotated[float, Gt(0)] = 1.0
+    """How often the application's journals are looked at meanwhile."""
     keepalive: bool = False
     """Whether sessions' prefixes are kept alive in their providers' prompt caches, where that pays."""
     keepalive_periods: Annotated[int, Ge(1), Le(100)] = 12
@@ -67,3 +83,13 @@ class WarmSettings:
     memory_gigabyte_month_usd: Annotated[float, Ge(0)] = 3.0
     """What it costs to hold a gigabyte for a month in one process's memory."""
     disk_gigabyte_month_usd: Annotated[float, Ge(0)] = 0.1
+
+    @property
+    def flush_seconds(self) -> int | None:
+        """The cache is emptied at multiples of this; None where it never is."""
+        return 86_400 if self.flush == "daily" else self.flush
+
+    def life_seconds(self, at: float, ttl_seconds: float) -> float:
+        """Return how long an answer lives that is fetched at a moment, in seconds since 1970: until a flush at most."""
+        every = self.flush_seconds
+        return ttl_seconds if every is None else min(ttl_seconds, every - at % every)

@@ -1,4 +1,4 @@
-"""A learned warmer: LightGBM corrects the best heuristic, by as much as a replay of the past says."""
+"""A learned warmer: LightGBM corrects the best heuristic, and follow-ups are fetched, where the past proves it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.demand import Demand
-from models.warmers import ewma, last_window, lfu
+from models.warmers import ewma, following_fit, last_window, lfu
 from models.warmers.heuristics import Moment, best_heuristic, moments
 from models.warmers.playing import middle, proven
 from models.warmers.settings import WarmerSettings
@@ -24,29 +24,43 @@ def train(demand: Demand, settings: WarmerSettings, seed: int) -> Warmer:
     """Learn what the best heuristic gets wrong about the next window.
 
     The trees begin at the heuristic's log odds, so that with weight zero, or nothing to learn, its order is kept: the
-    learner differs from it only by what helped on the later part of the past, with trees from the earlier.
+    learner differs from it only by what helped on the later part of the past, with trees from the earlier. So it is
+    with follow-ups: they are fetched where that led on the later part, at equal budgets.
     """
     rivals = {
         module.__name__.split(".")[-1]: module.train(demand, settings, seed) for module in (ewma, last_window, lfu)
     }
     split = middle(demand, settings.later_share)
-    base = replace(best_heuristic(demand, settings, rivals), name="lightgbm")
+    base = replace(best_heuristic(demand, settings, rivals, seed), name="lightgbm")
     known = moments(demand, base, settings, features=True)
+    then, now = _weighed(demand, base, known, split, settings, seed)
+    follower = following_fit.fit(demand.until(split), then, settings, seed) if settings.follow else None
+    if follower is None:
+        return now
+    followed = replace(then, follower=follower)
+    found = proven(demand, split, settings, then, [followed], seed)
+    return replace(now, follower=following_fit.fit(demand, now, settings, seed)) if found is followed else now
+
+
+def _weighed(
+    demand: Demand, base: Warmer, known: Sequence[Moment], split: float, settings: WarmerSettings, seed: int
+) -> tuple[Warmer, Warmer]:
+    """Return the heuristic with as much of a correction as is proven to help: of the earlier part, and of all."""
     earlier = [one for one in known if one.start + settings.window_seconds <= split]
     tried = _corrected(base, earlier, settings, seed)
     if tried is None:
-        return base
+        return base, base
     weighed = [replace(tried, weight=weight) for weight in WEIGHTS]
     found = proven(demand, split, settings, base, weighed, seed)
     weight = found.weight if isinstance(found, Warmer) and found.model is not None else 0.0
     made = _corrected(base, known, settings, seed) if weight > 0 else None
     if made is None:
-        return base
-    made = replace(made, weight=weight)
+        return base, base
+    made, tried = replace(made, weight=weight), replace(tried, weight=weight)
     # The trees have seen `known`, so that chances come from trees that have not: those of the earlier part.
     later = [one for one in known if one.start >= split] or known
-    scores = np.concatenate([_odds(replace(tried, weight=weight), one) for one in later])
-    return calibrated(made, scores, np.concatenate([one.came for one in later]))
+    scores = np.concatenate([_odds(tried, one) for one in later])
+    return tried, calibrated(made, scores, np.concatenate([one.came for one in later]))
 
 
 def _corrected(base: Warmer, known: Sequence[Moment], settings: WarmerSettings, seed: int) -> Warmer | None:

@@ -1,16 +1,16 @@
 """A cache whose answers die, replayed over demand under several warmers at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from features.demand import Demand, Window, windows
+from features.demand import Demand, windows
 from features.demand_tally import Tally
-from models.warmers.held import Held
+from features.followups import FollowUps
+from models.warmers.coming import Coming
+from models.warmers.contest import Contestant, Played, Replay, Scoring
 from models.warmers.settings import WarmerSettings
 
 Floats = NDArray[np.float64]
@@ -21,65 +21,20 @@ WHOLE = 0.9
 """The share of a window after which it counts as a whole one."""
 
 
-class Scoring(Protocol):
-    """Who says which keys to fetch first."""
-
-    def score(self, tally: Tally, keys: Ints) -> Floats:
-        """Return a score of each key, the highest first, -inf for what is not worth a prefill."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """A warmer at a budget; no prefills are made where there is no warmer."""
-
-    warmer: Scoring | None = None
-    budget: float = 0.0
-    """Prefills a request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """What came of it in each of `w` windows."""
-
-    hits: Ints
-    """(w,)"""
-    requests: Ints
-    """(w,)"""
-    prefills: Ints
-    """(w,)"""
-    useful: int
-    """Prefills whose answer was asked for before it died."""
-    misses_usd: float
-    prefills_usd: float
-    """At the price of a miss each."""
-
-    @property
-    def hit_rate(self) -> float:
-        """Hits a request."""
-        return float(self.hits.sum() / max(self.requests.sum(), 1))
-
-    @property
-    def spent(self) -> float:
-        """Prefills a request."""
-        return float(self.prefills.sum() / max(self.requests.sum(), 1))
-
-    @property
-    def useful_share(self) -> float:
-        """Useful prefills, of all."""
-        return self.useful / max(int(self.prefills.sum()), 1)
-
-
 def play(
-    demand: Demand, start: float, settings: WarmerSettings, contestants: Mapping[str, Contestant]
-) -> dict[str, Played]:
+    demand: Demand, start: float, settings: WarmerSettings, contestants: Mapping[str, Contestant],
+    share: Ints | None = None,
+) -> dict[str, Played]:  # fmt: skip
     """Replay demand, with prefills in the windows of `judged`, and count those.
 
     An answer lives `ttl_seconds` from when it was fetched. A prefill is made when the held answer dies, or at the
     beginning of the window where none is held: a fresh one is never replaced. A window may spend the budget of all
     requests so far, and of as many to come as its predecessor had, less what was spent; what a window leaves over,
-    later ones have. With a flush, its period takes the place of the window.
+    later ones have. With a flush, its period takes the place of the window. Keys of one number in `share`, (k,), are
+    served each other's answers.
     """
-    caches = {name: _Cache(demand, settings, one) for name, one in contestants.items()}
+    table = FollowUps(settings.follow_after, settings.follow_within)
+    caches = {name: Replay(demand, settings, one, share) for name, one in contestants.items()}
     tally = Tally(demand.tenant, settings.window_seconds)
     expected = 0
     begin, end = judged(demand, start, settings.window_seconds)
@@ -89,75 +44,24 @@ def play(
             cache.begin(window)
             if counted:
                 cache.warm(tally, window, expected)
+                cache.follow(table, tally, window)
             cache.serve(window, counted=counted)
         expected = window.end - window.begin
         tally.add(demand, window)
+        table.add(demand.key[window.begin : window.end], demand.at[window.begin : window.end])
     return {name: cache.told() for name, cache in caches.items()}
 
 
-class _Cache:
-    def __init__(self, demand: Demand, settings: WarmerSettings, contestant: Contestant) -> None:
-        self.demand, self.contestant = demand, contestant
-        self.held = Held(demand, settings)
-        self.ahead = np.zeros(demand.keys, dtype=bool)
-        self.rows: list[tuple[int, int, int]] = []
-        self.useful = 0
-        self.misses_usd = self.prefills_usd = 0.0
-        self.requests = self.spent = self.now_spent = 0
-
-    def begin(self, window: Window) -> None:
-        if self.held.begin(window):
-            self.ahead[:] = False
-
-    def warm(self, tally: Tally, window: Window, expected: int) -> None:
-        """Fetch ahead what the budget allows, the highest scores first."""
-        warmer = self.contestant.warmer
-        allowed = int(self.contestant.budget * (self.requests + expected) - self.spent + 1e-9)
-        self.now_spent = 0
-        if warmer is None or allowed <= 0:
-            return
-        keys = self.held.due(tally, window)
-        score = warmer.score(tally, keys)
-        keys, score = keys[score > -np.inf], score[score > -np.inf]
-        chosen = keys if len(keys) <= allowed else keys[np.argsort(-score, kind="stable")[:allowed]]
-        self.held.fetch(chosen, window)
-        self.ahead[chosen] = True
-        self.now_spent = len(chosen)
-        self.spent += len(chosen)
-        self.prefills_usd += float(self.demand.miss_usd[chosen].sum())
-
-    def serve(self, window: Window, *, counted: bool) -> None:
-        missed = self.held.serve(window)
-        if counted:
-            key = self.demand.key[window.begin : window.end]
-            asked = np.unique(key)
-            self.useful += int(np.setdiff1d(asked[self.ahead[asked]], missed).size)
-            self.ahead[asked] = False
-            self.misses_usd += float(self.demand.miss_usd[missed].sum())
-            self.requests += len(key)
-            self.rows.append((len(key) - len(missed), len(key), self.now_spent))
-
-    def told(self) -> Played:
-        rows = np.array(self.rows, dtype=np.int64).reshape(-1, 3)
-        return Played(rows[:, 0], rows[:, 1], rows[:, 2], self.useful, self.misses_usd, self.prefills_usd)
-
-
-class Oracle:
+class Oracle(Scoring):
     """Knows when each key that was asked for before is asked for next, and fetches the soonest first."""
 
     def __init__(self, demand: Demand, settings: WarmerSettings) -> None:
-        self._span = float(demand.at[-1] - demand.at[0]) + 4 * settings.ttl_seconds if len(demand) else 1.0
-        self._begin = float(demand.at[0]) if len(demand) else 0.0
-        self._ttl = settings.ttl_seconds
-        self._uses = np.sort(demand.key * self._span + (demand.at - self._begin))
+        self._coming, self._ttl = Coming(demand), settings.ttl_seconds
 
     def score(self, tally: Tally, keys: Ints) -> Floats:
         """Return minus the seconds until the next request, (keys,), -inf where none comes in time."""
-        now = keys * self._span + (tally.now - self._begin)
-        place = np.searchsorted(self._uses, now)
-        following = self._uses[np.minimum(place, len(self._uses) - 1)]
-        left = np.where(place < len(self._uses), following - now, np.inf)
-        return np.where(left < self._ttl, -left, -np.inf)
+        wait = self._coming.wait(keys, tally.now)
+        return np.where(wait < self._ttl, -wait, -np.inf)
 
 
 def judged(demand: Demand, start: float, seconds: float) -> tuple[int, int]:

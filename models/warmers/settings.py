@@ -24,6 +24,12 @@ class WarmerSettings:
     of a window teach."""
     moments: int = 60
     """The most windows that it learns from."""
+    follow: bool = True
+    """Whether who warms also fetches between plans, what follows the requests that come."""
+    follow_after: float = 5.0
+    """Seconds until an answer is there that is fetched for what was just asked."""
+    follow_within: float = 60.0
+    """What is asked within so many seconds of a request follows it."""
     rounds: int = 80
     leaves: int = 7
     rate: float = 0.05

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from features.demand import Demand
 from models.warmers import WARMERS
+from models.warmers.contest import Contestant, Played, Scoring
 from models.warmers.heuristics import best_heuristic
-from models.warmers.playing import Contestant, Oracle, Played, Scoring, ceiling, lead, middle, play
+from models.warmers.playing import Oracle, ceiling, lead, middle, play
 from models.warmers.settings import WarmerSettings
 from models.warmers.warmer import Warmer
 
@@ -38,6 +39,8 @@ class Tournament:
     """`none`, and each warmer and the `oracle` at each budget as `name@budget`."""
     ceiling: float
     """The hit rate of an infinite cache whose answers never die."""
+    trained: Mapping[str, Warmer]
+    """By name, on the earlier part."""
 
 
 def hold(demand: Demand, settings: WarmerSettings, seed: int) -> Tournament:
@@ -50,18 +53,24 @@ def hold(demand: Demand, settings: WarmerSettings, seed: int) -> Tournament:
     }
     played = play(demand, split, settings, contestants)
     # By how well it foretold: the highest hit rate at each budget is a choice by luck.
-    usual = best_heuristic(demand, settings, {name: one for name, one in trained.items() if name != LEARNED}).name
+    known = {name: one for name, one in trained.items() if name != LEARNED}
+    usual = best_heuristic(demand, settings, known, seed).name
     chosen = {}
     for budget in settings.budgets:
         difference, low, high = lead(
             played[f"{LEARNED}@{budget:g}"], played[f"{usual}@{budget:g}"], settings.alpha, seed
         )  # fmt: skip
         chosen[budget] = Chosen(LEARNED if low > 0 else usual, usual, difference, low, high)
-    return Tournament(chosen, played, ceiling(demand, split, settings.window_seconds))
+    return Tournament(chosen, played, ceiling(demand, split, settings.window_seconds), trained)
 
 
 def train(demand: Demand, settings: WarmerSettings, seed: int) -> tuple[Tournament, dict[float, Warmer]]:
     """Hold a tournament, and return the chosen warmer for each budget, trained on all of demand."""
     held = hold(demand, settings, seed)
+    return held, winners(held, demand, settings, seed)
+
+
+def winners(held: Tournament, demand: Demand, settings: WarmerSettings, seed: int) -> dict[float, Warmer]:
+    """Return the chosen warmer for each budget, trained on all of demand."""
     made = {name: WARMERS[name](demand, settings, seed) for name in {one.name for one in held.chosen.values()}}
-    return held, {budget: replace(made[one.name]) for budget, one in held.chosen.items()}
+    return {budget: replace(made[one.name]) for budget, one in held.chosen.items()}

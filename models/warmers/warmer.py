@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from beastmode.logistic import sigmoid
 from features.demand import Demand, windows
 from features.demand_tally import Tally
+from models.warmers.following import Follower
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -57,6 +58,8 @@ class Warmer:
     levels: tuple[float, ...] = (0.0,)
     chances: tuple[float, ...] = (0.0,)
     """P(asked for within the time to live) at rising scores; straight lines between them."""
+    follower: Follower | None = None
+    """Who fetches between plans; None where that is not proven to help."""
 
     def score(self, tally: Tally, keys: Ints) -> Floats:
         """Return log odds of a visit in the next window, (keys,); the highest are fetched first."""
@@ -80,6 +83,10 @@ class Warmer:
     def chance(self, tally: Tally, keys: Ints) -> Floats:
         """Return P(asked for within the time to live), (keys,), of keys whose answers are due: see `Held.due`."""
         return np.interp(self.score(tally, keys), self.levels, self.chances)
+
+    def following(self, tally: Tally) -> Follower | None:
+        """Return who fetches between plans."""
+        return self.follower
 
     @cached_property
     def _booster(self) -> lgb.Booster:

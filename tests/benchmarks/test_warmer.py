@@ -52,7 +52,33 @@ def test_prefills_at_the_price_of_a_miss_never_save_money(found):
         assert all(told[name]["net_saved_usd"] <= 0 for name in ("ewma", "lightgbm", "chosen", "oracle"))
 
 
-@pytest.mark.parametrize("ttl", ["6", "h", "6 weeks"])
+@pytest.mark.parametrize(
+    ("at", "why"),
+    [
+        (np.full(50, 1_700_000_000.0), "in 0 seconds none can be judged"),
+        (np.arange(50) / 50 + 1_700_000_000, "no whole window of 3600 seconds; plan more often"),
+        ([1_700_000_000.0], "of 1 requests"),
+    ],
+)
+def test_a_trace_of_which_nothing_can_be_judged_is_refused(tmp_path, at, why, capsys):
+    moments = pa.array((np.array(at) * 1e6).astype(np.int64), pa.timestamp("us"))
+    pq.write_table(pa.table({"timestamp": moments, "key": np.arange(len(at)) % 5}), tmp_path / "t.parquet")
+    assert warmer.main(["--trace", str(tmp_path / "t.parquet")]) == 2
+    told = capsys.readouterr()
+    assert why in told.err
+    assert told.err.count("\n") == 1
+    assert not told.out
+
+
+def test_options_that_mean_nothing_are_refused(capsys):
+    for option, value in (("--budget", "0"), ("--budget", "inf"), ("--parts", "0"), ("--rows", "none")):
+        with pytest.raises(SystemExit) as left:
+            warmer.main(["--trace", "x", option, value])
+        assert left.value.code == 2
+        assert f"argument {option}: {value!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ttl", ["6", "h", "6 weeks", "nanh", "0h"])
 def test_a_time_without_a_unit_is_refused(ttl, capsys):
     assert warmer.main(["--trace", "x", "--ttl", ttl]) == 2
     assert "as in 6h" in capsys.readouterr().err

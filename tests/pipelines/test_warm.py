@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from beastmode.bundle import OperatingPoint
 from beastmode.cache import Cache, CacheSettings, Sqlite
 from beastmode.cache.tuned import tuned
 from beastmode.errors import BundleError, StoreError
@@ -32,11 +34,12 @@ from models.warmers.settings import WarmerSettings
 from pipelines import history, logs
 from pipelines.context import Context
 from pipelines.printing import told
+from pipelines.rollback import rollback
 from pipelines.settings import SettingsError, load
 from pipelines.train import NotEnough
 from pipelines.train_warmer import Trained, train_warmer
 from pipelines.warm import Warmed, warm
-from pipelines.warm_bundle import WarmerBundle, demand_of, load_warmer, rollback_warmer, warmers
+from pipelines.warm_bundle import WarmerBundle, demand_of, load_warmer, warmers
 from pipelines.warm_demand import logged
 from pipelines.warm_ledger import Ledger
 from pipelines.warm_pace import Pace
@@ -91,8 +94,11 @@ def configured(tmp_path: Path, provider, **section) -> Path:
     return path
 
 
-def opened(path: Path, database: Path, monkeypatch: pytest.MonkeyPatch, now: datetime) -> Context:
-    """A workspace whose lake holds four days of demand, and whose store has a router in service."""
+def opened(
+    path: Path, database: Path, monkeypatch: pytest.MonkeyPatch, now: datetime,
+    demand: Sequence[tuple[float, str]] | None = None, **known,
+) -> Context:  # fmt: skip
+    """A workspace whose lake holds four days of demand, and whose store has a router in service; `known` is of it."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     settings = load(path)
     settings.paths.root.mkdir(parents=True, exist_ok=True)
@@ -105,7 +111,7 @@ def opened(path: Path, database: Path, monkeypatch: pytest.MonkeyPatch, now: dat
             plan="small", model_requested="small", status="success", latency_ms=900.0, input_tokens=INPUT,
             output_tokens=OUTPUT, cost_usd=CALL,
         )
-        for i, (at, text) in enumerate(asked(now))
+        for i, (at, text) in enumerate(asked(now) if demand is None else demand)
     ]  # fmt: skip
     context.workspace.logs.mkdir(parents=True)
     write = FORMATS["journal"].write
@@ -114,7 +120,7 @@ def opened(path: Path, database: Path, monkeypatch: pytest.MonkeyPatch, now: dat
         write(stream, rows)
     assert logs.ingest(context, now).quarantined == 0
     catalogue = {candidate.name: candidate for candidate in logs.candidates(context)}
-    made = replace(bundle("router"), candidates=tuple(catalogue[name] for name in MODELS))
+    made = replace(bundle("router"), candidates=tuple(catalogue[name] for name in MODELS), **known)
     context.store.add(made)
     context.store.promote("router", at=now.isoformat(), reason="test")
     return context
@@ -212,6 +218,24 @@ def test_a_warmer_is_trained_tracked_put_into_service_and_fills_the_cache_throug
     assert again.filled is not None
     assert again.filled.filled == 0
     assert len(provider.seen) == n
+
+
+def test_what_is_fetched_for_an_operating_point_is_for_routers_at_this_point_alone(
+    provider, tmp_path, database, monkeypatch
+):
+    now = datetime.now(UTC)
+    points = (OperatingPoint(0.9, 100.0, 0.0, None), OperatingPoint(0.99, 20.0, 0.02, 1))
+    path = configured(tmp_path, provider, quality_ratio=0.9)
+    context = opened(path, database, monkeypatch, now, operating_points=points)
+    trained(context, now)
+    warmed = warm(context, now)
+    assert warmed.filled is not None
+    assert warmed.filled.filled == len(warmed.plan.cells) > 0
+    champion, text = context.store.load_champion(), provider.seen[0][1]
+    for point, there in ((0.9, True), (0.99, False), (None, False)):
+        router = Router(champion, quality_ratio=point)
+        with Cache([Sqlite(context.workspace.root / "cache.sqlite")], router=router) as cache:
+            assert (cache.get(Request.of(text)) is not None) is there, point
 
 
 def test_hits_are_journalled_as_the_action_cache_with_their_tier_and_never_enter_a_table(
@@ -451,16 +475,16 @@ def test_a_history_in_which_no_answer_dies_teaches_nothing(provider, tmp_path, d
 def test_a_rollback_puts_the_previous_warmer_and_its_cache_back_into_service(provider, tmp_path, database, monkeypatch):
     now = datetime.now(UTC)
     context = opened(configured(tmp_path, provider), database, monkeypatch, now - timedelta(minutes=2))
-    with pytest.raises(StoreError, match="no previous warmer"):
-        rollback_warmer(context, now, "test")
+    with pytest.raises(StoreError, match="no previous bundle"):
+        rollback(context, "warmer", now, "test")
     first = trained(context, now - timedelta(minutes=1))
-    with pytest.raises(StoreError, match="no previous warmer"):
-        rollback_warmer(context, now, "test")
+    with pytest.raises(StoreError, match="no previous bundle"):
+        rollback(context, "warmer", now, "test")
     other = replace(first.bundle, name="other", cache={"ttl_seconds": 60.0})
     other.write(warmers(context).folder("other"))
     warmers(context).promote("other", at=now.isoformat(), reason="test")
     assert tuned(context.store.path)[0].ttl_seconds == 60.0
-    back = rollback_warmer(context, now, "it fills too much")
+    back = rollback(context, "warmer", now, "it fills too much")
     pointer = back.pointer
     assert (pointer.bundle, pointer.reason) == (first.bundle.name, "it fills too much")
     assert load_warmer(context) == first.bundle
@@ -469,10 +493,10 @@ def test_a_rollback_puts_the_previous_warmer_and_its_cache_back_into_service(pro
     )
     assert tuned(context.store.path)[0].ttl_seconds == first.bundle.cache["ttl_seconds"]
     # A second one comes back; a bundle whose bytes are off is not returned to.
-    assert rollback_warmer(context, now, "test").pointer.bundle == "other"
+    assert rollback(context, "warmer", now, "test").pointer.bundle == "other"
     (warmers(context).folder(first.bundle.name) / "calibration.npz").write_bytes(b"")
     with pytest.raises(BundleError):
-        rollback_warmer(context, now, "test")
+        rollback(context, "warmer", now, "test")
     assert load_warmer(context).name == "other"
 
 

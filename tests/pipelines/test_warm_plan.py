@@ -1,5 +1,6 @@
 """The plan of a window: what is worth a prefill, by rules that can be worked out by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 from beastmode.objective import Objective
 from beastmode.records import Request
+from models.warmers.following import Follower
 from pipelines.warm_demand import Logged
-from pipelines.warm_plan import WarmPlan, make_plan, ordered
+from pipelines.warm_plan import Following, WarmPlan, make_plan, ordered
 from pipelines.warm_settings import WarmSettings
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -57,3 +59,35 @@ def test_a_plan_survives_being_written_and_keys_that_are_gone_are_passed_over(tm
     found.write(tmp_path / "plan.json")
     assert WarmPlan.read(tmp_path / "plan.json") == found
     assert [row for _, row in ordered(found, logged(2))] == [0, 1]
+
+
+def test_follow_ups_share_the_budget_with_the_plan_at_one_price():
+    requests = np.array([NOW - 2 * HOUR, *(NOW - HOUR / 2 + np.arange(10))])
+    known = replace(logged(6), key=np.zeros(11, np.int64), at=requests)
+    p = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
+    # Ten requests should bring two follow-ups of .75 and more; those of .3 would cost more than they save.
+    follower = Follower(1.0, 60.0, (0.0,), (0.0,), (1.0, 0.0, 0.0, 0.0), ((0.75, 0.2), (0.3, 10.0)))
+    following = Following(follower, np.array(p))
+
+    def shared(budget: float, dies=(0.0,) * 6, **settings) -> WarmPlan:
+        told = WarmSettings(hit_usd=1.0, budget_usd=budget, **settings)
+        until = AT + timedelta(hours=1)
+        return make_plan(known, np.array(p), np.array(dies), AT, until, told, Objective(), "w", TTL, following)
+
+    alone = plan(known, p, [0.0] * 6, budget_usd=4.0)
+    assert (len(alone.cells), alone.price) == (4, 0.0)
+    found = shared(4.0)
+    # Of four prefills two are left: at .7 the third planned one would be one too many.
+    assert [cell.key for cell in found.cells] == ["00", "01"]
+    assert (found.price, found.worthless, found.beyond) == (0.7, 2, 2)
+    rich = shared(100.0)
+    assert (rich.cells, rich.price, rich.beyond) == (alone.cells, 0.0, 0)
+    # `prefills` binds as money does, and what is held for a part of the window is worth as much less.
+    assert [cell.key for cell in shared(100.0, prefills=4).cells] == ["00", "01"]
+    assert shared(4.0, dies=(NOW + 0.9 * HOUR, *(0.0,) * 5)).price == pytest.approx(0.9 * (1 - 0.9 / 4))
+
+
+def test_a_plan_closes_before_the_next_run_may_come_and_older_ones_had_no_price():
+    found = plan(logged(1), [0.9], [0.0])
+    assert found.closes == AT + timedelta(minutes=59)
+    assert replace(found, until=(AT + timedelta(seconds=20)).isoformat()).closes == AT + timedelta(seconds=19)

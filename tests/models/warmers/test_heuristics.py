@@ -5,7 +5,7 @@ import pytest
 
 from features.worlds.demand import DemandSettings, demand, evenly
 from models.warmers import WARMERS
-from models.warmers.heuristics import USUAL, best_half_life, best_heuristic, moments
+from models.warmers.heuristics import USUAL, best_half_life, best_heuristic, foretells, moments
 from models.warmers.settings import WarmerSettings
 from models.warmers.warmer import FLOOR, Warmer, odds_line
 
@@ -54,7 +54,7 @@ def test_what_drifts_is_foretold_by_what_came_lately_and_is_found_to_be(seed):
     daily = demand(DemandSettings(days=30, drift_days=10.0, jobs=0, bursts_per_day=0.0), seed)
     assert best_half_life(daily, DAILY) < USUAL
     trained = {name: WARMERS[name](daily, DAILY, seed) for name in ("ewma", "last_window", "lfu")}
-    assert best_heuristic(daily, DAILY, trained).name != "lfu"
+    assert best_heuristic(daily, DAILY, trained, seed).name != "lfu"
 
 
 def test_a_shorter_memory_is_seldom_chosen_where_nothing_drifts():
@@ -66,3 +66,13 @@ def test_a_shorter_memory_is_seldom_chosen_where_nothing_drifts():
 def test_a_log_of_a_single_window_keeps_the_usual_heuristic():
     few = evenly(5, 50, 0.05, 0)
     assert best_half_life(few, WarmerSettings()) == USUAL
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_who_has_the_most_hits_is_preferred_to_who_foretells_all_keys_best(seed):
+    settings = WarmerSettings()
+    seldom = evenly(keys=3000, per_day=6000.0, days=5.0, seed=seed)
+    trained = {name: WARMERS[name](seldom, settings, seed) for name in ("ewma", "last_window", "lfu")}
+    usual = foretells(seldom, settings, trained["ewma"], [trained["last_window"], trained["lfu"]])
+    assert usual.name == "ewma"
+    assert best_heuristic(seldom, settings, trained, seed).name == "lfu"

@@ -6,7 +6,8 @@ import pytest
 from features.demand import Demand
 from features.worlds.demand import DemandSettings, demand, evenly
 from models.warmers import WARMERS
-from models.warmers.playing import Contestant, Oracle, Played, ceiling, judged, lead, middle, play, pooled, proven
+from models.warmers.contest import Contestant, Played, Scoring
+from models.warmers.playing import Oracle, ceiling, judged, lead, middle, play, pooled, proven
 from models.warmers.settings import WarmerSettings
 
 HOUR, DAY = 3600.0, 86400.0
@@ -14,7 +15,7 @@ START = 20_000 * DAY
 SETTINGS = WarmerSettings(ttl_seconds=3 * HOUR)
 
 
-class Everything:
+class Everything(Scoring):
     """Fetches whatever it may, the lowest numbers first."""
 
     def score(self, tally, keys):
@@ -80,7 +81,8 @@ def test_the_oracle_reaches_the_ceiling_and_every_prefill_of_it_is_used():
     start = middle(known, 0.5)
     told = play(known, start, SETTINGS, {"rich": Contestant(Oracle(known, SETTINGS), 9.0)})["rich"]
     assert told.hit_rate == pytest.approx(ceiling(known, start, HOUR), abs=0.01)
-    assert told.useful_share > 0.99
+    # What is fetched as the held answer dies is of no use to who asks before that.
+    assert told.useful_share > 0.98
 
 
 def test_the_ceiling_is_the_share_that_was_asked_before():
@@ -149,7 +151,7 @@ def test_a_rival_that_is_not_proven_does_not_replace_the_usual_warmer():
     assert proven(known, start, settings, usual, [usual, seer], 0) is seer
 
 
-class Wasteful:
+class Wasteful(Scoring):
     """Knows the future, and yet fetches a few keys in vain before all others."""
 
     def __init__(self, known, settings):

@@ -4,7 +4,8 @@ import pytest
 
 from features.worlds.demand import DemandSettings, demand, evenly
 from models.warmers import WARMERS, tournament
-from models.warmers.playing import Contestant, middle, play
+from models.warmers.contest import Contestant
+from models.warmers.playing import middle, play
 from models.warmers.settings import WarmerSettings
 
 SETTINGS = WarmerSettings(budgets=(0.1, 0.3))
