@@ -28,8 +28,11 @@ def passed(p: Floats, delta: float) -> int:
     return int(failed[0]) if len(failed) else len(p)
 
 
-def upper(lost: int, asked: int, delta: float) -> float:
-    """Return the exact upper bound of a risk at confidence 1 - `delta` (Clopper and Pearson 1934)."""
+def upper(lost: float, asked: float, delta: float) -> float:
+    """Return the exact upper bound of a risk at confidence 1 - `delta` (Clopper and Pearson 1934).
+
+    Counts that are no integers are those of an effective sample size.
+    """
     return 1.0 if lost >= asked else float(beta.ppf(1 - delta, lost + 1, asked - lost))
 
 
@@ -41,7 +44,7 @@ def uppers(lost: Floats, asked: Floats, delta: float) -> Floats:
     return np.asarray(beta.ppf(1 - delta, lost + 1, asked - lost), dtype=np.float64)
 
 
-def lower(lost: int, asked: int, delta: float) -> float:
+def lower(lost: float, asked: float, delta: float) -> float:
     """Return the exact lower bound of a risk at confidence 1 - `delta`."""
     return 0.0 if lost == 0 else float(beta.ppf(delta, lost, asked - lost + 1))
 
