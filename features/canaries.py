@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from beastmode.cache.canary import SIGNAL
+from beastmode.cache.canary import HITS, REQUESTS, SIGNAL
 from beastmode.records import Request
-from features.joins import SERVING
 from features.signals import moment
 
-TIER, FILL = "semantic", "fill"
-"""Of the journal: the semantic tier, and another caller's fill, which is waited for where no tier has an answer."""
+TIER = "semantic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +33,26 @@ class Live:
     """How the semantic tier did on traffic, in counts."""
 
     requests: int
-    """That no exact tier answered: what the budget of wrong answers is a share of."""
+    """That it was asked about, because no exact tier had an answer: what the budget of wrong answers is a share of."""
     hits: int
-    """That the semantic tier served, or would have served but for the canary."""
+    """That it served, or would have served but for the canary."""
     checked: int
     disagreed: int
+
+    @property
+    def known(self) -> bool:
+        """Whether it says anything: a journal of before the counts does not."""
+        return self.requests > 0 and self.checked > 0
 
     @property
     def hit_share(self) -> float:
         """Hits per request."""
         return self.hits / self.requests if self.requests else 0.0
+
+    @property
+    def hits_each(self) -> float:
+        """The hits that one canary speaks for."""
+        return max(self.hits / self.checked, 1.0)
 
 
 def canaries(interactions: pd.DataFrame, feedback: pd.DataFrame, as_of: datetime) -> tuple[Canary, ...]:
@@ -60,15 +68,14 @@ def canaries(interactions: pd.DataFrame, feedback: pd.DataFrame, as_of: datetime
 
 
 def live(interactions: pd.DataFrame, known: tuple[Canary, ...]) -> Live:
-    """Return the counts of the journal's rows, with what became of their canaries."""
-    ours = interactions[(interactions["format"] == "journal").to_numpy(dtype=bool)]
-    served = ours[ours["purpose"].isin(SERVING).to_numpy(dtype=bool)]
-    tier = served["cache_tier"]
-    hits = int((tier == TIER).sum()) + int(_graded(ours).sum())
-    return Live(
-        requests=int((tier.isna() | tier.isin([TIER, FILL])).sum()), hits=hits, checked=len(known),
-        disagreed=sum(not canary.agreed for canary in known),
-    )  # fmt: skip
+    """Return what the rows of canaries counted, with what became of them.
+
+    Each row tells of the time since the one before it of the same process, so that requests of applications without a
+    semantic tier, and those that it was not asked about, do not thin the wrong answers out.
+    """
+    told = [json.loads(text) for text in interactions["context"][_graded(interactions)] if isinstance(text, str)]
+    requests, hits = (sum(int(context.get(name, 0)) for context in told) for name in (REQUESTS, HITS))
+    return Live(requests, hits, checked=len(known), disagreed=sum(not canary.agreed for canary in known))
 
 
 def pairs(known: tuple[Canary, ...]) -> Iterator[dict[str, object]]:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from beastmode.records import Request
+from features import unanswered
 from features.attempts import together
 from features.signals import Signal, latest, moment
 from features.table import Floats, Table
@@ -31,7 +32,8 @@ def table(
     """Return what was known at `as_of`, in time order: the same table for ever, whatever comes later.
 
     Of the rows of one request the journal's wins, then a success; a call joins those that failed before it. An outcome
-    is credited to the candidate that the drawn plan asks first. A failure has no quality and no latency; quality is
+    is credited to the candidate that the drawn plan asks first. A failure has no quality and no latency, but where the
+    candidates' providers fail differently: there it is an answer worth nothing (`features.unanswered`). Quality is
     what the latest feedback, by its own moment, among what was received by `as_of` says under `signals`. Answers from
     a cache are no candidate's and are left out. `candidates` gives the columns; where it is None they are all that
     were asked, by name. Raises ValueError where nothing is left.
@@ -50,9 +52,18 @@ def table(
             f"no interaction with a known candidate until {as_of.isoformat()}; "
             f"candidates: {', '.join(candidates) or 'none'}; ingest a log first, or move as_of"
         )
-    failed = (rows["status"] != "success").to_numpy()
-    rows.loc[failed, ["quality", "latency_ms"]] = np.nan
-    return _assemble(rows.reset_index(drop=True), tuple(candidates))
+    rows = rows.assign(failed=unanswered.failed(rows)).reset_index(drop=True)
+    rows.loc[(rows["status"] != "success").to_numpy(), ["quality", "latency_ms"]] = np.nan
+    # A probe belongs to its parent; a request that was only probed is known by its parent's id.
+    paired = rows["purpose"].isin(PAIRED)
+    owner = rows["request_id"].where(~paired, rows["parent_request_id"].combine_first(rows["request_id"]))
+    return _assemble(unanswered.counted(rows.assign(owner=owner), paired.to_numpy()), tuple(candidates))
+
+
+def calls(interactions: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Return what was served by `as_of`, one row a request: the journal's, with the calls that failed before it."""
+    rows = _known(interactions, as_of)
+    return together(rows[rows["purpose"].isin(SERVING).to_numpy(dtype=bool)])
 
 
 def _addressed(feedback: pd.DataFrame, interactions: pd.DataFrame) -> pd.DataFrame:
@@ -93,11 +104,9 @@ def _candidate(rows: pd.DataFrame, candidates: Sequence[str] | None) -> pd.Serie
 
 def _assemble(rows: pd.DataFrame, candidates: tuple[str, ...]) -> Table:
     paired = rows["purpose"].isin(PAIRED).to_numpy()
-    # A probe belongs to its parent; a request that was only probed is known by its parent's id.
-    owner = rows["request_id"].where(~paired, rows["parent_request_id"].combine_first(rows["request_id"]))
     # Rows are in time order, so a request takes the place of its earliest row; its own row speaks for it, where it
     # was served.
-    codes, owners = pd.factorize(owner)
+    codes, owners = pd.factorize(rows["owner"])
     n, m = len(owners), len(candidates)
     speaker = np.full(n, -1, dtype=np.int64)
     for mask in (paired, ~paired):
@@ -112,6 +121,8 @@ def _assemble(rows: pd.DataFrame, candidates: tuple[str, ...]) -> Table:
         name: _cells(rows[name].to_numpy(dtype=np.float64, na_value=np.nan), codes, column, paired, (n, m))
         for name in ("quality", "cost_usd", "latency_ms", "output_tokens")
     }
+    planned = _planned(rows, paired)
+    ended = np.where(planned, np.nan, rows["failed"].to_numpy(dtype=np.float64))
     order = np.lexsort((np.asarray(owners, dtype=str), spoken["at"].to_numpy(dtype="datetime64[us]")))
     texts = [_text(value) for value in spoken["messages"].tolist()]
     chars = spoken["prompt_chars"].to_numpy(dtype=np.float64, na_value=np.nan)
@@ -126,24 +137,45 @@ def _assemble(rows: pd.DataFrame, candidates: tuple[str, ...]) -> Table:
         request_ids=_strings(owners),
         texts=tuple(texts),
         at=spoken["at"].dt.tz_convert(None).to_numpy(dtype="datetime64[us]"),
-        sessions=_strings(spoken["session_id"].where(spoken["session_id"].notna(), owners)),
+        # Calls of one trace share a fate, and often a single word of feedback: they are one observation.
+        sessions=_strings(
+            spoken["session_id"].combine_first(spoken["trace_id"]).combine_first(pd.Series(owners, spoken.index))
+        ),
         input_tokens=np.where(np.isnan(tokens), chars / 4, tokens),
         prompt_chars=chars,
         served=served,
         propensity=np.where(served >= 0, propensity, np.nan),
-        probed=(~np.isnan(cells["quality"])).all(axis=1) & _was_drawn(rows, codes, paired, n),
+        probed=_complete(rows, cells["quality"], spoken, column) & _was_drawn(codes, paired & ~planned, n),
+        failed=_cells(ended, codes, column, paired, (n, m)),
         **cells,
     ).take(order)
 
 
-def _was_drawn(rows: pd.DataFrame, codes: NDArray[np.int64], paired: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
-    """Return which requests were asked again, but for those that a planner chose and never drew by lot, (n,)."""
+def _complete(
+    rows: pd.DataFrame, quality: Floats, spoken: pd.DataFrame, column: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return the requests of which every candidate's answer is known that had been asked anything by then, (n,)."""
+    at = rows["at"].to_numpy(dtype="datetime64[us]")
+    first = np.full(quality.shape[1], np.datetime64("9999-01-01", "us"))
+    np.minimum.at(first, column, at)
+    later = spoken["at"].to_numpy(dtype="datetime64[us]")[:, None] < first
+    known = ~np.isnan(quality)
+    return np.asarray((known | later).all(axis=1) & known.any(axis=1))
+
+
+def _planned(rows: pd.DataFrame, paired: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the probes whose request a planner chose and never drew by lot, (rows,)."""
     planned = np.zeros(len(rows), dtype=bool)
     marked = rows["context"].astype("string").str.contains(f'"{PROBE}"', regex=False).fillna(False).to_numpy(dtype=bool)
     for i in np.flatnonzero(marked & paired).tolist():
         planned[i] = json.loads(rows["context"].iloc[i]).get(PROBE) == PLANNED
+    return planned
+
+
+def _was_drawn(codes: NDArray[np.int64], by_lot: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    """Return which requests were asked again by lot, (n,)."""
     drawn = np.zeros(n, dtype=bool)
-    drawn[codes[paired & ~planned]] = True
+    drawn[codes[by_lot]] = True
     return drawn
 
 

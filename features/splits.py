@@ -6,15 +6,17 @@ from features.table import Table
 
 
 def by_time(table: Table, test_share: float) -> tuple[Table, Table]:
-    """Return (train, test): the latest share of the rows is the test.
+    """Return (train, test): the test are the latest rows, with so large a share of those whose quality is known.
 
-    The test side loses every prompt (normalised text) that training has; rows without text stay. Raises ValueError
-    where a side would be empty.
+    Feedback may come weeks late: of the latest rows alone nothing would be known. The test side loses every prompt
+    (normalised text) that training has; rows without text stay. Raises ValueError where a side would be empty.
     """
     if not 0 < test_share < 1:
         raise ValueError(f"test_share = {test_share!r} must lie in (0, 1)")
     order = np.argsort(table.at, kind="stable")
-    cut = len(table) - round(len(table) * test_share)
+    rated = np.flatnonzero((~np.isnan(table.quality[order])).any(axis=1))
+    places = rated if len(rated) else np.arange(len(table))
+    cut = int(places[: len(places) - round(len(places) * test_share) + 1][-1]) if len(places) else 0
     train = table.take(order[:cut])
     known = set(train.prompts.tolist()) - {""}
     late = table.take(order[cut:])

@@ -24,7 +24,8 @@ def normalise_text(text: str) -> str:
 class Table:
     """Requests with what is known of each candidate's answer to them.
 
-    `n` requests in time order, `m` candidates. A probed row is known in every column; a served one in a single column.
+    `n` requests in time order, `m` candidates. A probed row is known in the column of every candidate that
+    there was; a served one in a single column.
     """
 
     candidates: tuple[str, ...]
@@ -33,7 +34,7 @@ class Table:
     """The prompt, or the empty string where the log holds none."""
     at: NDArray[np.datetime64]
     sessions: NDArray[np.str_]
-    """The request id stands in where no session is known."""
+    """What is no independent observation. The trace stands in where no session is known, and else the request id."""
     input_tokens: Floats
     """(n,) As counted by the provider, cached tokens included: what was paid for."""
     quality: Floats
@@ -49,15 +50,20 @@ class Table:
     propensity: Floats
     """(n,) P(served | request) under the logging policy; NaN where unknown."""
     probed: NDArray[np.bool_]
-    """(n,) Asked of every candidate on purpose, whatever the request: what paired evidence is."""
+    """(n,) Asked of every candidate that there was on purpose, whatever the request: what paired evidence is."""
     prompt_chars: Floats | None = None
     """(n,) Characters of the whole conversation, NaN where unknown; None where each text is its conversation."""
+    failed: Floats | None = None
+    """(n, m) 1 where the first call ended without an answer by its provider's fault, retries included, 0 where it was
+    answered, NaN where there was none, none by lot, or the fault was another's; None where no ends are known."""
 
     def __post_init__(self) -> None:
         n, m = len(self.texts), len(self.candidates)
         for name in ("quality", "cost_usd", "latency_ms", "output_tokens"):
             if getattr(self, name).shape != (n, m):
                 raise ValueError(f"table: {name} has shape {getattr(self, name).shape}, expected {(n, m)}")
+        if self.failed is not None and self.failed.shape != (n, m):
+            raise ValueError(f"table: failed has shape {self.failed.shape}, expected {(n, m)}")
         for name in ("request_ids", "at", "sessions", "input_tokens", "served", "propensity", "probed"):
             if getattr(self, name).shape != (n,):
                 raise ValueError(f"table: {name} has shape {getattr(self, name).shape}, expected {(n,)}")

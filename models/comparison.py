@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from beastmode.objective import Objective
 from features.table import Table
+from models import reliability
 from models.estimators import Estimate, EvaluationRefused, contrast
 from models.experiments.needed import Way, needed
 from models.experiments.sequences import GUESS, Bounds, cautious
@@ -19,6 +20,8 @@ Floats = NDArray[np.float64]
 Span = tuple[ArrayLike, ArrayLike]
 Verdict = Literal["promote", "hold", "reject"]
 METRICS = ("utility", "quality", "cost_usd")
+ANSWERED = "answered"
+"""The share of calls that providers answered: a guardrail, compared with the champion's alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Settings:
     """Of the two-sided interval of a policy's own value."""
     alpha: Annotated[float, Gt(0), Lt(0.5)] = 0.05
     """The chance that one bound of a difference errs: what the gate decides by is one-sided."""
+    error_margin: Annotated[float, Ge(0), Lt(1)] = 0.02
+    """A challenger of whose calls more are proven to fail is held, but where it is proven to be by less than this."""
     simpler_margin: Annotated[float, Ge(0), Lt(1)] = 0.005
     """A contestant beside the champion holds the challenger back when it is proven better by more utility than this."""
     min_rows: Annotated[int, Ge(2)] = 30
@@ -132,7 +137,8 @@ def judge(
     difference to the champion is above zero **and** the lower bound of the quality difference is above minus the
     margin, and no other contestant is proven better by a margin of its own; *reject* when the challenger is proven
     worse in utility, or in quality beyond the margin; else *hold*. A contestant beside the champion of which the rows
-    say too little is left out: nothing is proven of it.
+    say too little is left out. What would be promoted is held where more of its calls are proven to fail and
+    `error_margin` more are not ruled out: by bounds of one look, as a false one holds.
     """
     for name in (challenger, champion):
         if name not in contestants:
@@ -177,6 +183,19 @@ def judge(
     except EvaluationRefused as refusal:
         return Judgement("hold", f"No verdict: {refusal}", {}, (), str(refusal))
     verdict, reason = _gate(comparisons, champion, settings)
+    policies = main.probabilities, contestants[champion].probabilities
+    kept = reliability.answered(
+        table, *policies, level=settings.paired_level, min_rows=settings.min_rows, min_effective=settings.min_effective
+    )
+    if kept is not None:
+        comparisons.append(_compared(champion, ANSWERED, kept, settings))
+        if verdict == "promote" and kept.high < 0 and kept.low <= -settings.error_margin:
+            verdict = "hold"
+            reason = (
+                f"Utility is better, but fewer calls are answered than the champion's: {span(comparisons[-1])}, where "
+                f"{settings.error_margin} fewer is allowed (gate.error_margin). Look first at "
+                f"{reliability.culprit(table, *policies)}: mend it, or take it out of the catalogue."
+            )
     return Judgement(verdict, reason, values, tuple(comparisons))
 
 
@@ -242,15 +261,9 @@ def _gate(comparisons: Sequence[Comparison], champion: str, settings: Settings) 
     if verdict == "reject" and utility.high < 0:
         return "reject", f"Utility is proven lower than the champion's: {span(utility)}."
     if verdict == "reject":
-        return (
-            "reject",
-            f"Quality is proven lower than the champion's by more than {margin}: {span(quality)}.",
-        )
+        return "reject", f"Quality is proven lower than the champion's by more than {margin}: {span(quality)}."
     if utility.low == utility.high == 0:
-        return (
-            "hold",
-            "The challenger decides every held-out request as the champion does: nothing to promote.",
-        )
+        return "hold", "The challenger decides every held-out request as the champion does: nothing to promote."
     if utility.verdict != "better":
         more = _missing(utility, settings)
         return "hold", f"The gain in utility over the champion is not proven: {span(utility)} reaches zero{more}."

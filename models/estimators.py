@@ -141,13 +141,14 @@ def contrast(
     overlap too little: rest on too few rows (`models.overlap.refusal`), or are worth under `min_effective`.
     """
     drawn = plus if minus is None else plus - minus
-    known = ~np.isnan(outcome)
+    # What is asked about no request need not be known: of a candidate that came later, or has gone, mostly nothing is.
+    needed = (drawn != 0).any(axis=0)
     # A probe that was chosen for its text is no random sample: its row counts by what was served, if by anything.
-    complete = known.all(axis=1) & table.probed
+    complete = ~np.isnan(outcome[:, needed]).any(axis=1) & table.probed
     logged = np.flatnonzero(~complete & usable(table, outcome))
     parts: list[Estimate] = []
     if complete.sum() >= min_rows:
-        exact = mean((drawn[complete] * outcome[complete]).sum(axis=1), table.sessions[complete], level)
+        exact = mean((drawn * outcome)[complete][:, needed].sum(axis=1), table.sessions[complete], level)
         parts.append(replace(exact, probed=exact.n))
     why = None
     if len(logged) >= min_rows:

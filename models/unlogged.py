@@ -28,6 +28,7 @@ def judge(
     seed: int,
     challenger: str = "challenger",
     champion: str = "champion",
+    watched: bool = False,
 ) -> tuple[Judgement, Table]:
     """Judge as `comparison.judge` does, on propensities estimated from the requests' `features` (n, columns).
 
@@ -44,7 +45,9 @@ def judge(
     propensity = table.propensity.copy()
     propensity[known.rows] = known.propensity
     table = replace(table, propensity=propensity)
-    found = comparison.judge(contestants, table, objective, settings, challenger=challenger, champion=champion)
+    found = comparison.judge(
+        contestants, table, objective, settings, challenger=challenger, champion=champion, watched=watched
+    )
     if found.refused is not None:
         why = f"the log does not hold its propensities, and with estimated ones there is {found.refused}"
         return replace(found, reason=f"No verdict: {why}", refused=why), table

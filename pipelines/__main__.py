@@ -25,6 +25,7 @@ FLOW_HELP = {
     "train-warmer": "play the tournament of warmers on logged demand, tune the cache, serve the winner",
     "warm": "fetch the answers that will be asked for, under a budget, through the router into the cache",
     "train-verifier": "train the semantic cache's verifier under its budget of wrong answers; serve it where not worse",
+    "progress": "hold hit rate, latency, selection, saving, errors and uptime to their targets, with trends",
     "costs": "account for what was spent, check the logged costs against ours, forecast, and watch the budgets",
 }
 OTHER_HELP = {
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     apply(workspace.environment())
     try:
         workspace.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return _refuse(SettingsError(f"paths.root = {str(settings.paths.root)!r}: {error}; name a folder to write to"))
+    try:
         return _COMMANDS.get(options.command, _flow)(options, settings)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -82,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--force", action="store_true", help="promote whatever the verdict")
         if name == "rollback":
             command.add_argument("--reason", default="rolled back by hand", help="kept in the pointer")
-            command.add_argument("--of", choices=("router", "warmer"), default="router", help="what is rolled back")
+            parts = ("router", "warmer", "verifier")
+            command.add_argument("--of", choices=parts, default="router", help="what is rolled back")
         if name == "costs":
             command.add_argument("--month", metavar="YYYY-MM", help="one month; the whole lake by default")
             command.add_argument("--what-if", metavar="FILE", help="prices to try, in the form of the catalogue")

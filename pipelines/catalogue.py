@@ -125,7 +125,7 @@ def entries(path: Path) -> tuple[Entry, ...]:
     Raises SettingsError naming the file, the candidate and the key that cannot be read.
     """
     if not path.is_file():
-        raise SettingsError(f"catalogue {path}: no such file; name one with `catalogue` in the configuration")
+        raise SettingsError(f"catalogue {path}: no such file; check `catalogue` of the configuration, or --what-if")
     try:
         known = _blocks(path)
     except (ValueError, UnicodeDecodeError) as error:

@@ -52,10 +52,13 @@ def evaluate(
     test: Table,
     settings: comparison.Settings,
     seed: int = 0,
+    *,
+    watched: bool = False,
 ) -> Evaluation:
     """Judge a challenger against the champion, the best single candidate and the tuned kNN, on the same requests.
 
-    All are judged by the challenger's objective; where the rows cannot say for want of propensities, on estimates of
+    With `watched` the bounds hold at all looks at once: for a champion that is challenged again and again. All are
+    judged by the challenger's objective; where the rows cannot say for want of propensities, on estimates of
     them, and the judgement says so. Neither paths nor tracking: what a flow and a benchmark both call.
     """
     main = contestant(challenger, test)
@@ -66,11 +69,13 @@ def evaluate(
     }
     if baseline is not None:
         contestants[KNN] = contestant(baseline, test)
-    judgement = comparison.judge(contestants, test, challenger.objective, settings)
+    judgement = comparison.judge(contestants, test, challenger.objective, settings, watched=watched)
     if judgement.refused is not None and not (test.propensity[test.served >= 0] > 0).all():
         features = challenger.encoder.encode(test.texts)
         try:
-            judgement, test = unlogged.judge(contestants, test, challenger.objective, settings, features, seed=seed)
+            judgement, test = unlogged.judge(
+                contestants, test, challenger.objective, settings, features, seed=seed, watched=watched
+            )
         except EvaluationRefused as why:
             told = f"{judgement.refused} Estimated propensities are no way out: {why}"
             judgement = replace(judgement, reason=f"No verdict: {told}", refused=told)
@@ -102,16 +107,23 @@ def pictures(
 
 
 def compare(context: Context, training: Training, champion: Bundle, at: datetime) -> Compared:
-    """Judge a training's bundle, log the evidence to its run, and keep the report as a file too."""
+    """Judge a training's bundle, log the evidence to its run, and keep the report as a file too.
+
+    Night by night a champion is challenged on nearly the same requests, so that the second challenger that may be
+    promoted at once, and those after it, are judged by bounds that hold at all looks. With [stages] traffic decides.
+    """
     settings, seed = context.settings.gate, context.settings.seed
+    watched = context.settings.stages is None and _challenged(context, training, champion)
     evaluation = evaluate(
-        training.bundle, champion, training.baseline, training.best_single, training.test, settings, seed
-    )
+        training.bundle, champion, training.baseline, training.best_single, training.test, settings, seed,
+        watched=watched,
+    )  # fmt: skip
     judgement = evaluation.judgement
     beside = evidence.gather(context, training, champion, evaluation)
     figures = pictures(evaluation, list(training.importance), beside.figures)
     facts = {
         **_facts(training, champion, at),
+        "bounds": "hold at all looks: this champion was challenged before" if watched else "of one look",
         **_ladder(training.bundle),
         **_guarantees(training, champion, seed),
         **beside.facts,
@@ -168,6 +180,14 @@ def recall(context: Context, run_id: str | None, table: Callable[[datetime], Tab
         best_single=known["best_single"], train_rows=len(parts.train), test=parts.test, as_of=as_of,
         importance=tuple((str(name), float(gain)) for name, gain in known["feature_importance"]),
     )  # fmt: skip
+
+
+def _challenged(context: Context, training: Training, champion: Bundle) -> bool:
+    """Whether an earlier run was weighed against this champion; one of which nothing could be said was not."""
+    tracker = context.tracker
+    query = f"tags.compared_with_sha256 = '{champion.sha256}' and metrics.`utility_gain/over_champion_se` >= 0"
+    found = tracker.client.search_runs([tracker.experiment_id], query, max_results=2)
+    return any(run.info.run_id != training.run_id for run in found)
 
 
 def _guarantees(training: Training, champion: Bundle, seed: int) -> dict[str, str]:

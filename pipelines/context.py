@@ -32,7 +32,7 @@ class Context:
 
     @classmethod
     def open(cls, settings: Settings) -> "Context":
-        """Open a configuration: MLflow's database and experiment are made where they do not exist."""
+        """Open a configuration: the workspace's MLflow database is made where it does not exist."""
         workspace = Workspace.of(settings.paths.root)
         return cls(settings, workspace, Store(workspace.store), Tracker.open(settings, workspace))
 

@@ -20,7 +20,6 @@ from features.spending import Saving, Spending, filed, savings, spending
 from pipelines import catalogue, plots
 from pipelines.context import Context
 from pipelines.costs_page import told, write
-from pipelines.lake import Lake
 from pipelines.logs import catalogue_path
 
 HORIZONS = (7, 30)
@@ -70,11 +69,11 @@ def costs(context: Context, month: str | None = None, other: Path | None = None)
     """
     since, until = (None, None) if month is None else _span(month)
     back = None if since is None else since - timedelta(days=WINDOW_DAYS + 2)
-    known = Lake(context.workspace.lake).interactions(back, until, COLUMNS)
+    known = context.lake.interactions(back, until, COLUMNS)
     frame = known if since is None else known[(known["at"] >= pd.Timestamp(since, tz="UTC")).to_numpy(dtype=bool)]
     if not len(frame):
         raise CostsError(
-            f"no interaction{f' in {month}' if month else ''} in the lake {context.workspace.lake}; "
+            f"no interaction{f' in {month}' if month else ''} in the lake {context.lake.storage.url}; "
             "run `python -m pipelines ingest` first, or name a month that has some"
         )
     path = catalogue_path(context.settings, context.workspace)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from features.reconciliation import ModelCosts
 from features.spending import CACHE, Line
 from pipelines.plots import png
-from pipelines.wording import usd
+from pipelines.wording import money, number
 
 if TYPE_CHECKING:
     from pipelines.costs import Account
@@ -54,7 +54,7 @@ def _sentences(account: "Account") -> Iterator[str]:
     spent = account.spending
     models = [line for line in spent.by["model"] if line.name != CACHE]
     most = f", most of it on {shown(models[0].name)} ({models[0].usd / spent.usd:.0%})" if spent.usd > 0 else ""
-    yield f"{usd(spent.usd)} was spent on {spent.calls:,} calls from {account.since} to {account.until}{most}."
+    yield f"{money(spent.usd)} was spent on {spent.calls:,} calls from {account.since} to {account.until}{most}."
     yield _unpriced(account)
     yield _mismatch(account)
     yield _forecast(account)
@@ -64,11 +64,11 @@ def _sentences(account: "Account") -> Iterator[str]:
         yield "No budget is near its end." if account.budgeted else "No budget is set: see [budget] in docs/costs.md."
     if account.what_if is not None:
         before, after = account.what_if.before_usd, account.what_if.after_usd
-        change = f" ({after / before - 1:+.1%})" if before else ""
+        change = f" ({number(100 * (after / before - 1), 1, signed=True)}%)" if before else ""
         left = f"; {account.what_if.unpriced:,} calls could not be priced" if account.what_if.unpriced else ""
         yield (
-            f"At the prices of {shown(account.what_if_name)} the same traffic would cost {usd(after)} instead of "
-            f"{usd(before)}{change}{left}."
+            f"At the prices of {shown(account.what_if_name)} the same traffic would cost {money(after)} instead of "
+            f"{money(before)}{change}{left}."
         )
 
 
@@ -98,8 +98,8 @@ def _mismatch(account: "Account") -> str:
         return f"The logged costs agree with ours on all {compared:,.0f} calls that have both."
     worst = checked.wrong[0]
     return (
-        f"The logs say {usd(logged)} where the tokens cost {usd(computed)}: {different:,.0f} of {compared:,.0f} calls "
-        f"differ, most on {shown(worst.model)} (likely cause: {worst.cause})."
+        f"The logs say {money(logged)} where the tokens cost {money(computed)}: {different:,.0f} of {compared:,.0f} "
+        f"calls differ, most on {shown(worst.model)} (likely cause: {worst.cause})."
     )
 
 
@@ -107,7 +107,7 @@ def _forecast(account: "Account") -> str:
     if not account.forecasts:
         return f"No forecast: {account.no_forecast}."
     parts = [
-        f"the next {f.days} days will cost {usd(f.usd)} ({f.level:.0%} interval {usd(f.low)} to {usd(f.high)})"
+        f"the next {f.days} days will cost {money(f.usd)} ({f.level:.0%} interval {money(f.low)} to {money(f.high)})"
         for f in account.forecasts
     ]
     return f"If things go on as they do, {' and '.join(parts)}."
@@ -118,7 +118,7 @@ def write(account: "Account", sentences: Sequence[str], figures: Mapping[str, Fi
     spent = account.spending
     tables = [(TITLES[name], _rows(spent.by[name], spent.usd)) for name in TITLES]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(usd=usd, shown=shown)
+    environment.filters.update(money=money, shown=shown)
     html = environment.from_string(PAGE).render(
         sentences=sentences,
         tables=tables,
@@ -150,7 +150,7 @@ def _markdown(account: "Account", sentences: Sequence[str]) -> str:
     if account.reconciliation.wrong:
         lines += ["", "| model | logged | computed | rows that differ | likely cause |", "|---|---|---|---|---|"]
         lines += [
-            f"| {_plain(shown(m.model))} | {usd(m.logged_usd)} | {usd(m.computed_usd)} | {m.different:,} "
+            f"| {_plain(shown(m.model))} | {money(m.logged_usd)} | {money(m.computed_usd)} | {m.different:,} "
             f"| {_plain(m.cause)} |"
             for m in account.reconciliation.wrong[:SHOWN]
         ]
@@ -205,10 +205,10 @@ growth, and not your plans.</p></section>
 <table><tr><th></th><th class="n">calls</th><th class="n">US dollars</th><th class="n">share</th><th></th>
 <th class="n">without price</th><th class="n">for failures</th></tr>
 {% for name, calls, amount, share, unpriced, failed in rows %}
-<tr><td class="name">{{ name }}</td><td class="n">{{ "{:,}".format(calls) }}</td><td class="n">{{ amount|usd }}</td>
+<tr><td class="name">{{ name }}</td><td class="n">{{ "{:,}".format(calls) }}</td><td class="n">{{ amount|money }}</td>
 <td class="n">{{ "{:.0%}".format(share) }}</td>
 <td><div class="bar" style="width: {{ "{:.0f}".format(120 * share) }}px"></div></td>
-<td class="n">{{ "{:,}".format(unpriced) }}</td><td class="n">{{ failed|usd }}</td></tr>
+<td class="n">{{ "{:,}".format(unpriced) }}</td><td class="n">{{ failed|money }}</td></tr>
 {% endfor %}</table>
 {% endfor %}
 <p class="note">Calls without a price are in no sum: they are unknown, not free.</p></section>
@@ -218,7 +218,7 @@ growth, and not your plans.</p></section>
 <th class="n">ratio</th><th class="n">differ</th><th class="n">logged zero</th><th>likely cause</th></tr>
 {% for m in checked %}
 <tr><td class="name">{{ m.model|shown }}</td><td class="n">{{ "{:,}".format(m.compared) }}</td>
-<td class="n">{{ m.logged_usd|usd }}</td><td class="n">{{ m.computed_usd|usd }}</td>
+<td class="n">{{ m.logged_usd|money }}</td><td class="n">{{ m.computed_usd|money }}</td>
 <td class="n">{{ "{:.3f}".format(m.ratio) if m.ratio is not none else "–" }}</td>
 <td class="n">{{ "{:,}".format(m.different) }}</td><td class="n">{{ "{:,}".format(m.zero) }}</td>
 <td>{{ m.cause }}</td></tr>
@@ -244,7 +244,7 @@ they are charged in full.</p>{% endif %}</section>
 <section><h2>What was saved, and what could be</h2>
 <table><tr><th></th><th class="n">US dollars</th><th class="n">calls</th><th></th></tr>
 {% for s in savings %}
-<tr><td>{{ s.name }}</td><td class="n">{{ s.usd|usd }}</td><td class="n">{{ "{:,}".format(s.calls) }}</td>
+<tr><td>{{ s.name }}</td><td class="n">{{ s.usd|money }}</td><td class="n">{{ "{:,}".format(s.calls) }}</td>
 <td>{{ s.about }} {{ "Already in the bill." if s.done else "" }}</td></tr>
 {% endfor %}</table>
 <p class="note">Whether a cheaper model would have answered as well is not to be seen in a bill: the comparison of
@@ -255,8 +255,8 @@ routers measures it on requests that several models answered.</p></section>
 <th class="n">difference</th></tr>
 {% for c in what_if.changes %}
 <tr><td class="name">{{ c.model|shown }}</td><td class="n">{{ "{:,}".format(c.rows) }}</td>
-<td class="n">{{ c.before_usd|usd }}</td><td class="n">{{ c.after_usd|usd }}</td>
-<td class="n">{{ c.difference_usd|usd }}</td></tr>
+<td class="n">{{ c.before_usd|money }}</td><td class="n">{{ c.after_usd|money }}</td>
+<td class="n">{{ c.difference_usd|money }}</td></tr>
 {% endfor %}</table></section>
 {% endif %}
 </main></body></html>

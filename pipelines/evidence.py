@@ -112,10 +112,9 @@ def _metrics(found: Valuation) -> dict[str, float]:
 
 def _money(context: Context, training: Training, champion: Bundle, test: Table) -> Evidence:
     """Return what the champion saved, in sentences."""
-    overhead, requests = _overhead(context, test)
     said: list[str] = []
     metrics: dict[str, float] = {}
-    for name, one in _savings(champion, test, training.best_single, overhead, requests, context).items():
+    for name, one in savings(context, champion, test, training.best_single).items():
         said.append(one if isinstance(one, str) else tables.money_said(one))
         if isinstance(one, Saved):
             key = f"saved/against_{name}"
@@ -123,9 +122,9 @@ def _money(context: Context, training: Training, champion: Bundle, test: Table) 
     return Evidence((tables.money_section(said),), metrics=metrics)
 
 
-def _savings(
-    champion: Bundle, test: Table, best_single: str, overhead: Overhead, requests: int, context: Context
-) -> dict[str, Saved | str]:
+def savings(context: Context, champion: Bundle, test: Table, best_single: str) -> dict[str, Saved | str]:
+    """Return what the champion saves on requests that it did not learn from, by reference; where there is none, why."""
+    overhead, requests = _overhead(context, test)
     gate = context.settings.gate
     ours = contestant(champion, test)
     single = always(test, test.candidates.index(best_single), ours).probabilities

@@ -45,7 +45,8 @@ class Explained:
         """Return it as lines for a person."""
         whose = "no tenant" if self.tenant is None else f"tenant {self.tenant}"
         head = f"near in the log, as {whose} may read it:"
-        return [*self.explanation.lines(), "", head, *(f"  {one.line}" for one in self.near)]
+        near = [f"  {one.line}" for one in self.near] or ["  none: the router holds no ids of requests near this one"]
+        return [*self.explanation.lines(), "", head, *near]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""

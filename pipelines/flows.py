@@ -1,48 +1,34 @@
 """The steps as Prefect flows: thin wrappers that add retries, artifacts and a place in a schedule."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from models.comparison import Judgement
 from pipelines import history, improve, logs, promote
 from pipelines.compare import Compared, compare, recall
 from pipelines.context import Context
 from pipelines.costs import Costs, costs
-from pipelines.ingest import LossReport
+from pipelines.ingest import LossReport, check
 from pipelines.monitor import Monitored, monitor
 from pipelines.probe import Probed, probe
 from pipelines.progress import stages
 from pipelines.promote import Promotion
+from pipelines.rollback import RolledBack, rollback
 from pipelines.settings import load
 from pipelines.spreading import over
 from pipelines.stages import Advance, advance
+from pipelines.steps import step
+from pipelines.tracker import Progress, progress
 from pipelines.train import Training
 from pipelines.train_verifier import TrainedVerifier, train_verifier
 from pipelines.train_warmer import Trained, train_warmer
 from pipelines.warm import Warmed, warm
-from pipelines.warm_bundle import RolledBack, rollback_warmer
-
-T = TypeVar("T")
-
-RETRIES = {"replay": 1, "ingest": 2, "reconcile": 3, "champion": 2, "promote": 3, "advance": 2}
-"""Steps that meet the outside (a lake that another run writes, a tracking server), and how often each is retried."""
-
-
-def step(name: str, call: Callable[[], T]) -> T:
-    """Run a step as a Prefect task; what it takes and gives stays in this process and is never cached."""
-
-    @task(name=name, retries=RETRIES.get(name, 0), retry_delay_seconds=5, cache_policy=NO_CACHE, persist_result=False)
-    def run() -> T:
-        return call()
-
-    return run()
 
 
 def _open(config: str, overrides: Sequence[str]) -> tuple[Context, datetime]:
@@ -52,6 +38,7 @@ def _open(config: str, overrides: Sequence[str]) -> tuple[Context, datetime]:
 
 def _reconcile(context: Context) -> None:
     """Make the registry agree with the pointer, and say what had to be mended."""
+    context.tracker.ready()
     for line in step("reconcile", lambda: promote.reconcile(context.store, context.tracker, context.model)):
         get_run_logger().warning("mended: %s", line)
 
@@ -67,8 +54,10 @@ def replay_flow(config: str = "default", overrides: Sequence[str] = ()) -> tuple
 def ingest_flow(config: str = "default", overrides: Sequence[str] = (), dry_run: bool = False) -> LossReport:
     """Read the configured logs into the lake; a dry run says what would be read, and writes nothing."""
     context, at = _open(config, overrides)
+    # First, since logs rotate away while a tracking server is down.
+    report = _ingest(context, at, dry_run=dry_run)
     _reconcile(context)
-    return _ingest(context, at, dry_run=dry_run)
+    return report
 
 
 @flow(name="train-selector", log_prints=False)
@@ -111,13 +100,13 @@ def rollback_flow(
     config: str = "default",
     overrides: Sequence[str] = (),
     reason: str = "rolled back by hand",
-    of: Literal["router", "warmer"] = "router",
+    of: Literal["router", "warmer", "verifier"] = "router",
 ) -> Promotion | RolledBack:
-    """Put the previous bundle back into service, or the previous warmer with its tuned cache."""
+    """Put the previous bundle back into service, the previous warmer with its tuned cache, or the previous verifier."""
     context, at = _open(config, overrides)
-    if of == "warmer":
-        back = rollback_warmer(context, at, reason)
-        _tell("warmer", "\n".join(f"- {line}" for line in back.lines()))
+    if of != "router":
+        back = rollback(context, of, at, reason)
+        _tell(of, "\n".join(f"- {line}" for line in back.lines()))
         return back
     _reconcile(context)
     # One attempt: a second one would roll back the rollback.
@@ -136,6 +125,7 @@ def improve_flow(config: str = "default", overrides: Sequence[str] = ()) -> impr
     if logs.missing(context):
         _replay(context)
     _ingest(context, at)
+    context.tracker.ready()
     with stages("train") as show:
         turn = improve.improve(context, at, step=step, progress=show)
     for line in turn.mended:
@@ -157,6 +147,17 @@ def costs_flow(
     return report
 
 
+@flow(name="progress", log_prints=False)
+def progress_flow(config: str = "default", overrides: Sequence[str] = ()) -> Progress:
+    """Hold hit rate, latency, selection, saving, errors and uptime to the configured targets, and track them."""
+    context, at = _open(config, overrides)
+    context.tracker.ready()
+    found = step("progress", lambda: progress(context, at))
+    get_run_logger().info("%s", found.sentence)
+    _tell("progress", f"{found.markdown}\n\nMLflow run `{found.run_id}`, report `{found.path}`")
+    return found
+
+
 @flow(name="probe", log_prints=False)
 def probe_flow(config: str = "default", overrides: Sequence[str] = (), plan_only: bool = False) -> Probed:
     """Ask chosen requests of chosen candidates under the budget; the answers are journalled, to be ingested."""
@@ -171,6 +172,7 @@ def probe_flow(config: str = "default", overrides: Sequence[str] = (), plan_only
 def advance_flow(config: str = "default", overrides: Sequence[str] = ()) -> Advance:
     """Judge the challenger that is tried on traffic, and move it to its next stage, or stop it."""
     context, at = _open(config, overrides)
+    context.tracker.ready()
     moved = step("advance", lambda: advance(context, at))
     for line in moved.mended:
         get_run_logger().warning("mended: %s", line)
@@ -239,6 +241,8 @@ def _ingest(context: Context, at: datetime, *, dry_run: bool = False) -> LossRep
         # Its files are tasks of their own, each with its retries.
         report = logs.ingest(context, at, spread=spread)
     _tell("loss-report", "\n".join(f"- {line}" for line in report.lines()))
+    if not dry_run:
+        check(report, settings)
     return report
 
 
@@ -268,6 +272,7 @@ FLOWS: dict[str, Any] = {
     "rollback": rollback_flow,
     "improve": improve_flow,
     "costs": costs_flow,
+    "progress": progress_flow,
     "probe": probe_flow,
     "train-warmer": train_warmer_flow,
     "warm": warm_flow,

@@ -58,19 +58,25 @@ def probabilities(frame: pd.DataFrame, table: Table) -> Floats | None:
 def kinds(frame: pd.DataFrame, table: Table, drawn: Floats) -> dict[str, Mask]:
     """Return masks (n,) of the kinds of requests a report tells apart, by name.
 
-    By task where the log tags some, else by tenant, else by length; then by the candidate that a policy `drawn` (n, m)
+    By their `labels`, then by the candidate that a policy `drawn` (n, m)
     prefers: where it routes, it gains or loses. The largest of each come first.
     """
-    known = frame.reindex(table.request_ids)
-    labels = next(
-        (found for found in (_labels(tasks(known["context"]), "task"), _labels(known["tenant"], "tenant"))
-         if found is not None), lengths(table.input_tokens)
-    )  # fmt: skip
-    told = {str(name): labels == name for name in np.unique(labels)}
+    known = labels(frame, table)
+    told = {str(name): known == name for name in np.unique(known)}
     choice = drawn.argmax(axis=1)
     sent = {f"sent to {name}": choice == i for i, name in enumerate(table.candidates) if (choice == i).any()}
     families = [sorted(family.items(), key=lambda kind: -int(kind[1].sum())) for family in (told, sent)]
     return {name: mask for family in families if len(family) > 1 for name, mask in family}
+
+
+def labels(frame: pd.DataFrame, table: Table) -> NDArray[np.str_]:
+    """Return the kind of each request of a table, (n,): its task where the log tags some, else tenant, else length.
+
+    `frame` has the requests' `context` and `tenant` by request id.
+    """
+    known = frame.reindex(table.request_ids)
+    named = (_labels(tasks(known["context"]), "task"), _labels(known["tenant"], "tenant"))
+    return next((found for found in named if found is not None), lengths(table.input_tokens))
 
 
 def _labels(values: pd.Series, what: str) -> NDArray[np.str_] | None:

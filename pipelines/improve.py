@@ -107,9 +107,10 @@ def promote_run(context: Context, run_id: str | None, at: datetime, *, force: bo
     verdict, reason = tags.get("verdict", "none yet"), tags.get("reason", "")
     if not force:
         if verdict != "promote":
+            told = f"{verdict!r}: {reason.rstrip('.')}" if reason else repr(verdict)
             raise PromotionError(
-                f"run {run.run_id}: its verdict is {verdict!r}{': ' + reason if reason else ''}; only a proven bundle "
-                "is promoted (`compare` judges it, --force overrules)"
+                f"run {run.run_id}: its verdict is {told}; only a proven bundle is promoted (`compare` judges it, "
+                "--force overrules)"
             )
         seen = _still(context, run)
     with tempfile.TemporaryDirectory() as folder:

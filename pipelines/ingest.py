@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from features.prices import PriceBook
 from pipelines.chunks import Making, Told
@@ -29,6 +29,8 @@ MARK_SECONDS = 10.0
 MOST_REASONS = 10
 SELDOM = (200_000, 50, 50)
 """Allocations between two searches for cycles, and how many of those between two longer ones."""
+FEW = 10
+"""Refused records that are no alarm, whatever their share."""
 LEAST_KEY = 16
 """Characters of the key of the hashes."""
 
@@ -51,6 +53,8 @@ class IngestSettings:
     """Of a Dask scheduler; a cluster of local processes is started where there is none."""
     reread: bool = False
     """Read every file from its beginning, whatever was read before: rows that the lake has are duplicates."""
+    most_refused: Annotated[float, Gt(0), Le(1)] = 0.5
+    """A flow ends as failed, after the lake was written, where a larger share of what is new was refused."""
 
     def keeping(self) -> Keeping:
         """Return what may be kept of prompts; raises IngestError where the key's variable is not set."""
@@ -115,6 +119,18 @@ def ingest(
         listed = ", ".join(log.url for log in found[:3])
         raise IngestError(f"nothing to read: {listed} hold no record; check that the application writes its log there")
     return _report(told, found, unchanged, dry_run, keeping)
+
+
+def check(report: LossReport, settings: IngestSettings) -> None:
+    """Raise IngestError where so much was refused that the log must have changed: nobody reads a report every night."""
+    new = report.read - report.duplicate - report.other
+    if report.quarantined > FEW and report.quarantined > settings.most_refused * new:
+        why, count = report.reasons[0]
+        raise IngestError(
+            f"{report.quarantined:,} of {new:,} new records were refused, {count:,} of them for: {why}; the lake has "
+            "the others. Mend the log or its source's settings and run ingest with --set ingest.reread=true; or raise "
+            f"ingest.most_refused = {settings.most_refused:g}"
+        )
 
 
 @contextlib.contextmanager

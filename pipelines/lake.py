@@ -20,6 +20,10 @@ class LakeBusyError(BusyError):
     """Another process writes to the lake, and did not finish in the time given."""
 
 
+class LakeError(RuntimeError):
+    """A file of the lake that cannot be read; the message names it and the remedy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lake:
     """The tables below one root; readers need no lock, since files appear whole and never change."""
@@ -90,12 +94,19 @@ class Lake:
         """
         digest = hashlib.sha256("\0".join(rows[KEYS[table]].to_pylist()).encode()).hexdigest()
         content = io.BytesIO()
-        pq.write_table(rows, content, compression="zstd")
+        # With checksums: two of three flipped bits would be read as other numbers.
+        pq.write_table(rows, content, compression="zstd", write_page_checksum=True)
         self.storage.put(f"{table}/date={day.isoformat()}/part-{digest[:24]}.parquet", content.getbuffer())
 
 
 def _read(storage: Storage, name: str, schema: pa.Schema) -> pa.Table:
     with storage.open(name) as stream:
-        file = pq.ParquetFile(stream)
-        there = set(file.schema_arrow.names)
-        return as_schema(file.read(columns=[name for name in schema.names if name in there]), schema)
+        try:
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
+            there = set(file.schema_arrow.names)
+            return as_schema(file.read(columns=[name for name in schema.names if name in there]), schema)
+        except (pa.ArrowException, OSError) as error:
+            raise LakeError(
+                f"{storage.path(name)}: {error}; put back a copy of the file, or move it away and run "
+                "`python -m pipelines ingest --set ingest.reread=true`, which adds what your logs still hold"
+            ) from error

@@ -10,7 +10,7 @@ from beastmode.candidates import Candidate
 from features.prices import PriceBook
 from pipelines import catalogue
 from pipelines.context import Context
-from pipelines.ingest import LossReport
+from pipelines.ingest import LossReport, SourceSettings
 from pipelines.ingest import ingest as read_logs
 from pipelines.progress import counts
 from pipelines.readings import Spread
@@ -46,13 +46,9 @@ def missing(context: Context) -> bool:
 def ingest(context: Context, at: datetime, *, dry_run: bool = False, spread: Spread | None = None) -> LossReport:
     """Read the configured logs into the lake; `at` is the moment of reading. A dry run writes nothing."""
     settings = context.settings.ingest
-    sources = tuple(
-        replace(source, path=_place(source.path, context.settings.paths, context.workspace))
-        for source in settings.sources
-    )
     with counts("ingest", "records") as show:
         return read_logs(
-            replace(settings, sources=sources),
+            replace(settings, sources=sources(context)),
             context.lake.root,
             at,
             prices=book(context),
@@ -60,6 +56,14 @@ def ingest(context: Context, at: datetime, *, dry_run: bool = False, spread: Spr
             dry_run=dry_run,
             spread=spread,
         )
+
+
+def sources(context: Context) -> tuple[SourceSettings, ...]:
+    """Return where the configured logs lie, with `{data}` and `{root}` filled in."""
+    return tuple(
+        replace(source, path=_place(source.path, context.settings.paths, context.workspace))
+        for source in context.settings.ingest.sources
+    )
 
 
 def candidates(context: Context) -> tuple[Candidate, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from models.warmers.playing import Played
+from models.warmers.contest import Played
 from pipelines.plots import CHAMPION, GOOD, GREY, INK, OURS, _figure
 
 

@@ -1,5 +1,7 @@
 """What a finished flow says to the person who started it."""
 
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,21 +14,25 @@ from pipelines.monitor import Monitored
 from pipelines.probe import Probed
 from pipelines.promote import Promotion
 from pipelines.report import plainly
+from pipelines.rollback import RolledBack
 from pipelines.settings import Settings
 from pipelines.stages import Advance
+from pipelines.tracker import Progress
 from pipelines.train import Training
 from pipelines.train_verifier import TrainedVerifier
 from pipelines.train_warmer import Trained
 from pipelines.warm import Warmed
-from pipelines.warm_bundle import RolledBack
 from pipelines.workspace import Workspace
 
 EXAMPLE = "Write a function that merges two sorted lists, and say what its complexity is."
 
+TOLD = (LossReport, Probed, Advance, Monitored, Trained, TrainedVerifier, Warmed, RolledBack, Progress)
+"""What says itself what it is worth."""
+
 
 def told(flow: str, result: Any, settings: Settings) -> Iterator[str]:
     """Yield the lines that a flow's result is worth."""
-    if isinstance(result, LossReport | Probed | Advance | Monitored | Trained | TrainedVerifier | Warmed | RolledBack):
+    if isinstance(result, TOLD):
         yield from result.lines()
     elif isinstance(result, Training):
         yield f"trained {result.bundle.name} on {result.train_rows:,} requests; MLflow run {result.run_id}"
@@ -75,12 +81,21 @@ def next_steps(settings: Settings, config: str) -> Iterator[str]:
     yield from (f"    {line}" for line in routed(workspace.store))
     yield ""
     yield "Open next:"
+    yield from activation()
     yield f"    python -m pipelines ui --config {config}      MLflow's and Prefect's pages, on this machine"
+    yield f"    python -m pipelines progress --config {config}    how it does against your [targets]"
     yield ""
     yield "In an application (numpy is all it needs):"
     yield "    from beastmode import Router"
     yield f"    router = Router.load({str(workspace.store)!r})"
     yield '    decision = router.route("your prompt")   # decision.candidate is the model to call'
+
+
+def activation() -> Iterator[str]:
+    """Yield how to make `python` the one that runs this, where the shell knows another, as after `make demo`."""
+    script, python = Path(sys.executable).with_name("activate"), shutil.which("python")
+    if script.is_file() and (python is None or Path(python).parent != script.parent):
+        yield f"    . {script}"
 
 
 def routed(store: Path) -> Iterator[str]:

@@ -132,7 +132,8 @@ def _judge(context: Context, catalogue: Sequence[Candidate]) -> Candidate | None
     found = next((candidate for candidate in catalogue if candidate.name == settings.judge), None)
     if found is None:
         there = ", ".join(candidate.name for candidate in catalogue) or "nobody"
-        raise SettingsError(f"probe.judge = {settings.judge!r} is not in the catalogue, which has {there}")
+        what = "is not set: name one of" if settings.judge is None else f"= {settings.judge!r} is not in"
+        raise SettingsError(f"probe.judge {what} the catalogue, which has {there}")
     lacks = Caller(os.environ, 1, 1).lacks(found)
     if lacks is not None:
         raise SettingsError(f"probe.judge = {settings.judge!r}: {lacks}")

@@ -175,7 +175,7 @@ def _cannot(
     if request is None:
         return "the lake holds no prompt of the request"
     if settings.scoring == "exact" and reference(request, settings) is None:
-        return f"no right answer in context.{settings.reference}, and neither a function nor a judge to score without"
+        return f"no right answer in context.{settings.reference}: probe.scoring can be a function or a judge instead"
     if (lacks := caller.lacks(candidate)) is not None:
         return f"{candidate.name}: {lacks}"
     if most(candidate, request.messages, settings.max_output_tokens) is None:

@@ -22,9 +22,10 @@ VERDICTS = {
 
 TONES = {
     "better": "better", "cheaper": "better", "goes on": "better",
+    "met": "better", "missed": "worse",
     "worse": "worse", "dearer": "worse", "stopped": "worse", "breached": "worse", "alarm": "worse",
 }  # fmt: skip
-"""How a word that ends a row is coloured."""
+"""How a word of a row is coloured."""
 
 WORDS = {
     "router": "the small program that chooses, for each request, which model is to answer it",
@@ -53,6 +54,7 @@ CAPTIONS = {
     "segments": "The gain in utility by kind of request; a bar that crosses zero says nothing yet.",
     "weights": "How much each request counts. A few requests that count for many make a number that cannot be trusted.",
     "checks": "How surprising each number would be if nothing had changed. A bar that passes the line is an alarm.",
+    "trends": "Each dot is a run with its interval; the dashed line is the target.",
     "day": "How good answers were as the day went on, from 0 to 1, and when something was done.",
     "answered": "Which model answered which share of the requests.",
     "importance": "What helps most to foretell good answers: near_… is how the models did on similar requests, ridge_… "
@@ -79,6 +81,8 @@ class Section:
     header: tuple[str, ...]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    toned: int = -1
+    """The column whose word is coloured."""
 
 
 def write(
@@ -150,9 +154,10 @@ def tell(
     figures: Mapping[str, Figure],
     facts: Mapping[str, str],
     config: str,
+    words: Mapping[str, str] = WORDS,
 ) -> Report:
     """Return a report of any evidence: the verdict, its reason, tables, pictures and facts; every text is escaped."""
-    page = _page(sentence, reason, verdict, sections, figures, facts, config)
+    page = _page(sentence, reason, verdict, sections, figures, facts, config, words)
     return Report(page, _markdown(sentence, reason, sections, figures, facts), sentence)
 
 
@@ -165,8 +170,7 @@ def _markdown(
             continue
         lines += [f"**{section.title}**", ""]
         if section.header:
-            lines += [_cells(section.header), "|---" * len(section.header) + "|"]
-            lines += [*(_cells(row) for row in section.rows), ""]
+            lines += [*as_table(section), ""]
         else:
             lines += [line for row in section.rows for line in (_plain(row[0]), "")]
         if section.note:
@@ -177,6 +181,11 @@ def _markdown(
     return "\n".join(lines)
 
 
+def as_table(section: Section) -> list[str]:
+    """Return a section's rows as the lines of a Markdown table; what is no plain text is spelled out."""
+    return [_cells(section.header), "|---" * len(section.header) + "|", *(_cells(row) for row in section.rows)]
+
+
 def _page(
     sentence: str,
     reason: str,
@@ -185,12 +194,13 @@ def _page(
     figures: Mapping[str, Figure],
     facts: Mapping[str, str],
     config: str,
+    words: Mapping[str, str] = WORDS,
 ) -> str:
     pictures = [(name, CAPTIONS.get(name.partition("/")[0], ""), _inline(figure)) for name, figure in figures.items()]
     return _environment().from_string(PAGE).render(
         sentence=sentence, reason=reason, verdict=verdict.replace(" ", "-"), pictures=pictures,
         sections=[section for section in sections if section.rows],
-        facts=dict(facts), config=config, tones=TONES, words=WORDS,
+        facts=dict(facts), config=config, tones=TONES, words=words,
     )  # fmt: skip
 
 

@@ -28,7 +28,8 @@ th { vertical-align: top; } .facts th { white-space: nowrap; } .wide { overflow-
 {% if section.header %}
 <div class="wide"><table><tr>{% for name in section.header %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in section.rows %}
-<tr>{% for cell in row %}<td class="{{ tones.get(cell, '') if loop.last else '' }}">{{ cell }}</td>{% endfor %}</tr>
+<tr>{% for cell in row %}{% set toned = loop.index0 == section.toned % loop.length %}
+<td class="{{ tones.get(cell, '') if toned else '' }}">{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div>
 {% else %}
 {% for row in section.rows %}

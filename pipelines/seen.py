@@ -15,8 +15,7 @@ from beastmode.interactions import Interaction
 from features import joins
 from features.table import Table
 from models.experiments import Rows
-from models.offpolicy import lengths
-from pipelines import logs
+from pipelines import held, logs
 from pipelines.context import Context
 from pipelines.evaluation import contestant
 
@@ -86,13 +85,11 @@ class Seen:
         return found
 
     def segments(self) -> dict[str, str]:
-        """Return the kind of each request, by request id: its tenant where there are several, else its length."""
-        tenants = self.served.set_index("request_id")["tenant"].dropna().astype(str)
-        if 2 <= tenants.nunique() <= 12:
-            return {str(name): f"tenant {tenant}" for name, tenant in tenants.items()}
+        """Return the kind of each request whose outcome is known, by request id, as reports tell them apart."""
         if self.table is None:
             return {}
-        return dict(zip(self.table.request_ids.tolist(), lengths(self.table.input_tokens).tolist(), strict=True))
+        kinds = held.labels(self.served.set_index("request_id"), self.table)
+        return dict(zip(self.table.request_ids.tolist(), kinds.tolist(), strict=True))
 
 
 def seen(context: Context, since: datetime, at: datetime, bundles: Iterable[Bundle]) -> Seen:

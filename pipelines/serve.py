@@ -1,8 +1,11 @@
 """Run the schedules of a configuration: each flow is registered with its rhythm and started when it is due."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from pipelines.servers import prefect_server, running
@@ -38,11 +41,23 @@ def _run(settings: Settings) -> None:
     # Prefect reads its address when it is imported.
     import prefect
 
-    deployments = [_deployment(schedule) for schedule in settings.schedules]
+    named = zip(settings.schedules, names(settings.schedules), strict=True)
+    deployments = [_deployment(schedule, name) for schedule, name in named]
     prefect.serve(*deployments, pause_on_shutdown=True)
 
 
-def _deployment(schedule: Schedule) -> Any:
+def names(schedules: Sequence[Schedule]) -> tuple[str, ...]:
+    """Return a name for each schedule: no path, which Prefect refuses; none twice, for the later would replace it."""
+    met: Counter[str] = Counter()
+    found = []
+    for schedule in schedules:
+        name = f"{schedule.flow} {Path(schedule.config).name.removesuffix('.toml')}"
+        met[name] += 1
+        found.append(name if met[name] == 1 else f"{name} {met[name]}")
+    return tuple(found)
+
+
+def _deployment(schedule: Schedule, name: str) -> Any:
     from prefect.schedules import Cron, Interval
 
     from pipelines.flows import FLOWS
@@ -53,7 +68,7 @@ def _deployment(schedule: Schedule) -> Any:
     elif schedule.interval_seconds is not None:
         rhythm["schedule"] = Interval(timedelta(seconds=schedule.interval_seconds), active=schedule.active)
     return FLOWS[schedule.flow].to_deployment(
-        name=f"{schedule.flow} {schedule.config}",
+        name=name,
         parameters={"config": schedule.config, "overrides": list(schedule.overrides)},
         # Two turns of the loop at once would fight over the lake and the pointer.
         concurrency_limit=1,

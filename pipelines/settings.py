@@ -19,6 +19,7 @@ from pipelines.ingest import IngestSettings
 from pipelines.probe_settings import ProbeSettings
 from pipelines.replay import ReplaySettings
 from pipelines.stage_settings import MonitorSettings, StageSettings
+from pipelines.target_settings import TargetSettings
 from pipelines.verifier_settings import VerifierTraining
 from pipelines.warm_settings import WarmSettings
 
@@ -26,7 +27,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 FlowName = Literal[
     "ingest", "train-selector", "compare", "promote", "rollback", "replay", "improve", "costs", "probe",
-    "advance", "monitor", "train-warmer", "warm", "train-verifier",
+    "advance", "monitor", "train-warmer", "warm", "train-verifier", "progress",
 ]  # fmt: skip
 
 
@@ -59,6 +60,8 @@ class Split(Section):
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
     minimum_rows: Annotated[int, Field(ge=2)] = 40
     """Fewer rows with a known quality than this are not trained on."""
+    window_days: Annotated[float | None, Field(gt=0)] = None
+    """Older requests are not looked at, so that neither memory nor training grows for ever; all count where None."""
 
 
 class Ladder(Section):
@@ -129,6 +132,7 @@ class Settings(Section):
     """How a challenger that the held-out slice does not refuse is tried on traffic; where it is None, it is promoted at
     once when it is proven better."""
     monitor: MonitorSettings = MonitorSettings()
+    targets: TargetSettings = TargetSettings()
     guarantee: Guarantee | None = None
     """The quality guarantee that the held-out requests are to certify; none is asked for where it is None."""
     teacher: Literal["none", "sentence-transformers"] = "none"
@@ -165,8 +169,13 @@ def locate(name: str | Path) -> Path:
         return path
     there = sorted(p.stem for p in CONFIGS.glob("*.toml"))
     near = difflib.get_close_matches(str(name), there, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SettingsError(f"configuration {str(name)!r}: no file {path}{hint}; there are: {', '.join(there)}")
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    elif path.parent.is_dir():
+        hint = f"for one of your own: cp {CONFIGS / 'default.toml'} {path}"
+    else:
+        hint = "give a name, or a path that ends in .toml"
+    raise SettingsError(f"configuration {str(name)!r}: no file {path}; {hint}; there are: {', '.join(there)}")
 
 
 def parse(known: Mapping[str, Any], place: str = "settings") -> Settings:

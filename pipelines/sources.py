@@ -82,10 +82,10 @@ def logs(sources: Sequence[SourceSettings]) -> tuple[Log, ...]:
 
 
 def _of(source: SourceSettings) -> Iterator[Log]:
-    urls = _urls(source)
-    if not urls:
+    found = urls(source)
+    if not found:
         raise IngestError(f"source {source.deployment!r}: no file matches {source.path!r}; check the path")
-    for url in urls:
+    for url in found:
         try:
             with fsspec.open(url, "rb", compression="infer") as stream:
                 head = stream.read(HEAD)
@@ -94,7 +94,8 @@ def _of(source: SourceSettings) -> Iterator[Log]:
         yield _log(url, head, source)
 
 
-def _urls(source: SourceSettings) -> list[str]:
+def urls(source: SourceSettings) -> list[str]:
+    """Return the files of a source, sorted; raises IngestError for a scheme that fsspec does not know."""
     try:
         fs, path = fsspec.core.url_to_fs(source.path)
     except (ValueError, ImportError) as error:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -39,7 +39,7 @@ class Spending:
     _pool: ThreadPoolExecutor | None = None
     _under_way: set[Future[None]] = field(default_factory=set)
 
-    def run(self, items: Sequence[T], begin: Callable[[T], None], progress: Callable[[int], None]) -> None:
+    def run(self, items: Iterable[T], begin: Callable[[T], None], progress: Callable[[int], None]) -> None:
         """Begin with each item in order; ends early where `begin` or a call raises Stop, or something halts the run."""
         with ThreadPoolExecutor(self.concurrency) as self._pool:
             try:

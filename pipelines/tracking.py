@@ -5,8 +5,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,33 +44,44 @@ class TrackingError(RuntimeError):
     """MLflow has no run of the kind asked for, or cannot be reached; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tracker:
-    """A place to write runs: MLflow's client and the experiment's id."""
+    """A place to write runs: MLflow's client and the experiment, which is looked for when it is first needed."""
 
     client: MlflowClient
-    experiment_id: str
+    experiment: str
+    place: str | None
+    """Where a new experiment keeps its artifacts; where the server says, if it is None."""
     uri: str
+    about: Mapping[str, str] = field(default_factory=lambda: EXPERIMENT_TAGS, hash=False)
+    """The tags of a new experiment."""
 
     @classmethod
     def open(cls, settings: Settings, workspace: Workspace) -> "Tracker":
-        """Return the tracker of the configured experiment, which is made where it does not exist."""
+        """Return the tracker of the configured experiment; no server is asked for anything yet."""
         uri = workspace.tracking_uri
         local = uri.startswith("sqlite:")
         if local:
             workspace.root.mkdir(parents=True, exist_ok=True)
-        client = MlflowClient(tracking_uri=uri)
-        name = settings.tracking.experiment
+        place = workspace.artifacts.as_uri() if local else None
+        return cls(MlflowClient(tracking_uri=uri), settings.tracking.experiment, place, uri)
+
+    @cached_property
+    def experiment_id(self) -> str:
+        """The experiment's id; it is made where there is none. Raises TrackingError where MLflow does not answer."""
         try:
-            known = client.get_experiment_by_name(name)
+            known = self.client.get_experiment_by_name(self.experiment)
             if known is not None:
-                return cls(client, known.experiment_id, uri)
-            place = workspace.artifacts.as_uri() if local else None
-            return cls(client, client.create_experiment(name, place, EXPERIMENT_TAGS), uri)
+                return str(known.experiment_id)
+            return str(self.client.create_experiment(self.experiment, self.place, dict(self.about)))
         except MlflowException as error:
             raise TrackingError(
-                f"MLflow at {uri}: {error}; start it, or unset MLFLOW_TRACKING_URI to use the workspace's database"
+                f"MLflow at {self.uri}: {error}; start it, or unset MLFLOW_TRACKING_URI to use the workspace's database"
             ) from error
+
+    def ready(self) -> None:
+        """Raise TrackingError where MLflow does not answer."""
+        assert self.experiment_id
 
     @contextmanager
     def run(self, name: str, kind: str, parent: str | None = None) -> Iterator["Run"]:

@@ -175,9 +175,8 @@ def single(trained: Trained, train: Table, name: str, common: dict[str, Any]) ->
 
 
 def _means(values: Any) -> Any:
-    """The mean of each column over what is known; NaN for a column of which nothing is."""
-    known = ~np.isnan(values)
-    return np.where(known.any(axis=0), np.nansum(values, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
+    """The mean of each column over what is known; zero for a candidate that was never observed, which is asked last."""
+    return np.nansum(values, axis=0) / np.maximum((~np.isnan(values)).sum(axis=0), 1)
 
 
 def _log_data(context: Context, run: Run, parts: Parts, as_of: datetime) -> dict[str, Any]:

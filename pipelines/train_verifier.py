@@ -27,7 +27,7 @@ from pipelines.train import NotEnough
 from pipelines.verifier_settings import VerifierTraining
 
 KIND = "train-verifier"
-COLUMNS = ("request_id", "parent_request_id", "at", "purpose", "format", "messages", "cache_tier")
+COLUMNS = ("request_id", "parent_request_id", "at", "purpose", "messages", "context", "cache_tier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Checked:
     def lines(self) -> Iterator[str]:
         """Yield it in words."""
         live = self.live
-        if live.checked:
+        if live.known:
             yield (
                 f"on traffic: {live.disagreed} of {live.checked} canaries disagreed, {live.hit_share:.3f} semantic "
                 f"hits a request: between {self.low:.4f} and {self.high:.4f} wrong answers a request"
@@ -134,9 +134,19 @@ def _known(
     if pointer is not None:
         rows = rows[(rows["at"] >= datetime.fromisoformat(pointer.at)).to_numpy(dtype=bool)]
     live = canaries.live(rows, canaries.canaries(rows, words, at))
-    told_of = live.disagreed, live.checked, settings.training.delta
-    low, high = (lower(*told_of), upper(*told_of)) if live.checked else (0.0, 1.0)
-    return judged, list(canaries.pairs(told)), Checked(live, low * live.hit_share, high * live.hit_share)
+    return judged, list(canaries.pairs(told)), bounded(live, settings.training.delta)
+
+
+def bounded(live: Live, delta: float) -> Checked:
+    """Return the bounds of wrong answers per request, each at the level 1 - delta.
+
+    Of all requests those count that were a hit, a canary and wrong: a share with exact bounds. Each stands for as many
+    hits as there are for one canary.
+    """
+    if not live.known:
+        return Checked(live, 0.0, 1.0)
+    told = min(live.disagreed, live.requests), live.requests, delta
+    return Checked(live, lower(*told) * live.hits_each, min(upper(*told) * live.hits_each, 1.0))
 
 
 def _rows(path: str) -> list[dict[str, Any]]:
@@ -193,4 +203,4 @@ def _metrics(
     live = checked.live
     metrics |= {"live/requests": live.requests, "live/hits": live.hits, "live/checked": live.checked,
                 "live/disagreed": live.disagreed}  # fmt: skip
-    return metrics | ({"live/wrong_low": checked.low, "live/wrong_upper": checked.high} if live.checked else {})
+    return metrics | ({"live/wrong_low": checked.low, "live/wrong_upper": checked.high} if live.known else {})

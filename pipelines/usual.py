@@ -1,26 +1,32 @@
 """What is usual of the calls that a lake holds: what a guard holds the next champion to."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pandas as pd
 
 from beastmode.store import Baseline
+from features.joins import calls
+from pipelines.columns import INTERACTIONS
 from pipelines.context import Context
 
-COLUMNS = ("at", "request_id", "purpose", "status", "error_type", "latency_ms", "cache_tier")
+COLUMNS = tuple(name for name in INTERACTIONS.names if name != "messages")
+LATELY = timedelta(days=30)
+"""An outage or a slow provider of longer ago is no longer usual."""
 LEAST = 100
 """Calls under which nothing is usual."""
 
 
 def usual(context: Context, as_of: datetime) -> Baseline | None:
-    """Return the failures, refusals and slowness of what was served until a moment; None of too few calls.
+    """Return the failures, refusals and slowness of what was served lately until a moment; None of too few requests.
 
-    A failure more than was seen is counted, so that the first one of a flawless log is no alarm.
+    As a guard sees them: a request that a retry or a fallback answered has not failed, and has waited for both. A
+    failure more than was seen is counted, so that the first one of a flawless log is no alarm. Where the last days hold
+    too few, as with a log that was read late, all of the lake speaks.
     """
-    frame = context.lake.interactions(until=as_of.date(), columns=COLUMNS)
-    served = frame["purpose"].isin(["serve", "canary"]) & frame["cache_tier"].isna()
-    rows = frame[(served & (frame["at"] <= pd.Timestamp(as_of))).to_numpy(dtype=bool)]
+    today = as_of.astimezone(UTC).date()
+    rows = calls(context.lake.interactions(today - LATELY, today, COLUMNS), as_of)
+    if len(rows) < LEAST:
+        rows = calls(context.lake.interactions(None, today, COLUMNS), as_of)
     waited = rows["latency_ms"][(rows["status"] == "success").to_numpy(dtype=bool)].dropna().to_numpy(dtype=float)
     if len(rows) < LEAST or not len(waited) or not np.quantile(waited, 0.95) > 0:
         return None

@@ -19,22 +19,14 @@ def number(value: float, digits: int = 3, *, signed: bool = False) -> str:
 
 
 def money(amount: float, *, signed: bool = False) -> str:
-    """Return US dollars, with more digits where cents would show nothing.
-
-    >>> money(-4.671), money(0.00042, signed=True), money(3.0)
-    ('−$4.67', '+$0.00042', '$3.00')
-    """
-    return (MINUS if amount < 0 else "+" if signed and amount else "") + usd(abs(amount))
-
-
-def usd(amount: float) -> str:
     """Return US dollars with cents, and with more digits where cents would show nothing.
 
-    >>> usd(1234.5), usd(0.00042), usd(-3), usd(0)
-    ('$1,234.50', '$0.00042', '-$3.00', '$0.00')
+    >>> money(1234.5), money(-4.671), money(0.00042, signed=True), money(0)
+    ('$1,234.50', '−$4.67', '+$0.00042', '$0.00')
     """
-    sign, size = "-" if amount < 0 else "", abs(amount)
-    return f"{sign}${size:,.2f}" if size >= 0.1 or size == 0 else f"{sign}${size:.2g}"
+    size = abs(amount)
+    told = f"${size:,.2f}" if size >= 0.1 or size == 0 else f"${size:.2g}"
+    return (MINUS if amount < 0 else "+" if signed and amount else "") + told
 
 
 def percent(share: float) -> str:

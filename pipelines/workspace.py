@@ -64,6 +64,9 @@ class Workspace:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             # Twenty seconds, the default, are too few for the migrations of a new database on a busy machine.
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+            # In memory, the default, the lease of a run that was killed with its server is forgotten and never given
+            # back: the flow's next runs would wait for it for ever. From disk it expires within five minutes.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_CLI_COLORS": "false",
             # The server of a single run is stopped while it still writes events, and would print that as tracebacks.
             "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",

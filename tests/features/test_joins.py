@@ -67,6 +67,28 @@ def test_a_served_request_fills_one_cell() -> None:
     assert got.sessions.tolist() == ["a", "b"]
 
 
+def test_calls_of_a_trace_are_one_observation_where_no_session_is_known() -> None:
+    rows = [
+        call("a", trace_id="t"),
+        call("b", 1, trace_id="t"),
+        call("c", 2, trace_id="t", session_id="s"),
+        call("d", 3),
+    ]
+    assert joined(rows, []).sessions.tolist() == ["t", "t", "s", "d"]
+
+
+def test_a_probe_from_before_a_candidate_came_stays_paired_evidence() -> None:
+    rows, words = [], []
+    for i, names in enumerate([("small", "large"), ("small", "large", "new"), ("small", "large")]):
+        for name in names:
+            key = f"{i}-{name}"
+            rows.append(call(key, 10 * i, purpose="probe", parent_request_id=f"r{i}", plan=name, model_served=name))
+            words.append(word(key, 1.0, 1))
+    got = joined(rows, words, candidates=("large", "small", "new", "newer"))
+    assert got.probed.tolist() == [True, True, False], "the last was not asked of all that there was"
+    assert joined(rows, [*words[:1], *words[2:]]).probed.tolist() == [False, True, False], "an answer without a grade"
+
+
 def test_probes_join_the_request_that_they_repeat() -> None:
     rows = [
         call("a"),
@@ -210,11 +232,19 @@ def test_the_test_side_is_later_and_shares_no_prompt_with_training() -> None:
     made = world()
     got = table(*frames(list(made.interactions), list(made.feedback)), START)
     train, test = by_time(got, 0.3)
-    assert len(train) == len(got) - round(len(got) * 0.3)
+    rated, taught = (int(np.isfinite(each.quality).any(axis=1).sum()) for each in (got, train))
+    assert taught == rated - round(rated * 0.3)
     assert train.at.max() <= test.at.min()
     assert not set(train.prompts.tolist()) & set(test.prompts.tolist())
     # The world repeats prompts, so the cut has something to drop.
     assert len(train) + len(test) < len(got)
+
+
+def test_feedback_that_comes_weeks_late_leaves_something_to_judge_by() -> None:
+    rows = [call(f"r{i}", i) for i in range(100)]
+    train, test = by_time(joined(rows, [word(f"r{i}", 1.0, 1) for i in range(60)]), 0.3)
+    assert (len(train), len(test)) == (42, 58)
+    assert np.isfinite(test.quality).sum() == 18
 
 
 def test_rows_without_text_are_nobodys_repeat() -> None:

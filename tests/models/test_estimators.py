@@ -49,6 +49,16 @@ def one_hot(n, column):
     return probabilities
 
 
+def test_what_neither_policy_asks_need_not_be_known():
+    table, _, _, _ = world(np.random.default_rng(5), 400, logged=0.0)
+    known = contrast(table, table.quality, one_hot(400, 0), one_hot(400, 1))
+    quality = table.quality.copy()
+    quality[:390, 3] = np.nan
+    assert contrast(table, quality, one_hot(400, 0), one_hot(400, 1)) == known
+    with pytest.raises(EvaluationRefused):
+        contrast(table, quality, one_hot(400, 0), one_hot(400, 3))
+
+
 HONEST = ("ips", "snips", "dr")
 """Whose intervals hold whatever the regression."""
 

@@ -102,7 +102,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no such file"):
+    with pytest.raises(SettingsError, match="no such file; check `catalogue` of the configuration, or --what-if"):
         catalogue.read(tmp_path / "none.toml")
 
 

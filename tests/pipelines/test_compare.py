@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from features.table import Table
 from pipelines.compare import Compared, compare, evaluate, recall
 from pipelines.context import Context
 from pipelines.evaluation import BEST_SINGLE, CHAMPION, KNN, contestant
+from pipelines.stage_settings import StageSettings
 from pipelines.tracking import TrackingError
 from pipelines.train import Training, train_selector
 
@@ -39,6 +40,25 @@ def test_the_verdict_opens_the_run_page(context: Context, training: Training) ->
     assert {"utility/challenger", "quality/champion", "cost_usd/best_single"} <= set(metrics)
     paths = {artifact.path for artifact in context.tracker.client.list_artifacts(training.run_id, "plots")}
     assert {f"plots/{name}.png" for name in ("frontier", "differences", "savings", "calibration", "traffic")} <= paths
+
+
+def test_a_champion_that_is_challenged_again_is_held_to_bounds_of_all_looks(
+    context: Context, training: Training, table: Table, candidates
+) -> None:
+    """Else a year of nights promotes a router that is no better with near certainty."""
+    unweighed = replace(context, settings=context.settings.model_copy(
+        update={"gate": replace(context.settings.gate, min_rows=10_000)}))  # fmt: skip
+    compare(unweighed, train_selector(context, table, candidates, AT), training.first, AT)
+    first = judged(context, training).judgement.comparison(CHAMPION, "utility")
+    assert judged(context, training).judgement.comparison(CHAMPION, "utility") == first, "the same look"
+    night = train_selector(context, table, candidates, AT + timedelta(days=1))
+    second = compare(context, night, training.first, AT + timedelta(days=1))
+    wider = second.judgement.comparison(CHAMPION, "utility")
+    assert wider.difference == first.difference
+    assert wider.high - wider.low > 1.5 * (first.high - first.low)
+    assert "hold at all looks" in second.report.html
+    staged = replace(context, settings=context.settings.model_copy(update={"stages": StageSettings()}))
+    assert compare(staged, night, training.first, AT).judgement.comparison(CHAMPION, "utility") == first
 
 
 def test_the_report_is_a_file_and_an_artifact(context: Context, training: Training, tmp_path: Path) -> None:

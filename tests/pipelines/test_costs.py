@@ -15,9 +15,10 @@ from pipelines import catalogue
 from pipelines.columns import interactions_table
 from pipelines.context import Context
 from pipelines.costs import CostsError, costs
-from pipelines.costs_page import shown, usd
+from pipelines.costs_page import shown
 from pipelines.lake import Lake
 from pipelines.printing import told
+from pipelines.wording import money
 
 HOSTILE = '<script>alert("x")</script> | [a](b) \x1b[31m'
 CATALOGUE = """
@@ -74,7 +75,7 @@ def test_the_report_says_where_the_money_went(filled: Context, tmp_path: Path) -
     assert (spent.calls, spent.unpriced) == (1002, 42)
     first, unpriced, mismatch, forecast, alert, what_if = report.sentences
     assert first.startswith(
-        f"{usd(house + mini)} was spent on 1,002 calls from 2026-01-12 to 2026-02-22, most of it on"
+        f"{money(house + mini)} was spent on 1,002 calls from 2026-01-12 to 2026-02-22, most of it on"
     )
     assert "house (100%)" in first
     assert unpriced.startswith("42 calls (4.2%) have no known cost and are in no sum: price <script>")
@@ -83,9 +84,19 @@ def test_the_report_says_where_the_money_went(filled: Context, tmp_path: Path) -
     assert "everything, month 2026-02: $957" in alert
     assert "past the mark of 95%" in alert
     assert what_if == (
-        f"At the prices of other.toml the same traffic would cost {usd(4 * (42 * 22 - 6) + mini)} instead of "
-        f"{usd(house + mini)} ({(4 * (42 * 22 - 6) + mini) / (house + mini) - 1:+.1%}); 42 calls could not be priced."
+        f"At the prices of other.toml the same traffic would cost {money(4 * (42 * 22 - 6) + mini)} instead of "
+        f"{money(house + mini)} ({(4 * (42 * 22 - 6) + mini) / (house + mini) - 1:+.1%}); 42 calls could not be priced."
     )
+
+
+def test_what_would_be_saved_has_the_minus_of_every_report(filled: Context, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(OTHER.replace("input_per_mtok = 4", "input_per_mtok = 0.5"))
+    report = costs(filled, other=other)
+    assert re.search(r"instead of \$[\d,.]+ \(−6\d\.\d%\)", report.sentences[-1])
+    html = report.path.read_text(encoding="utf-8")
+    assert "−$" in html
+    assert "-$" not in html
 
 
 def test_the_forecast_knows_the_new_price(filled: Context) -> None:
@@ -139,6 +150,14 @@ def test_a_month_without_calls_is_named(filled: Context, month: str, said: str) 
         costs(filled, month)
 
 
+def test_the_report_is_of_the_lake_that_the_settings_name(filled: Context, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    fill(elsewhere, rows()[:24], tmp_path / "prices.toml")
+    paths = filled.settings.paths.model_copy(update={"lake": str(elsewhere)})
+    settings = filled.settings.model_copy(update={"paths": paths})
+    assert costs(replace(filled, settings=settings)).account.spending.calls == 24
+
+
 def test_an_empty_lake_says_what_to_run(context: Context) -> None:
     with pytest.raises(CostsError, match="python -m pipelines ingest"):
         costs(context)
@@ -164,7 +183,7 @@ def test_the_flow_runs_and_prints_the_answer_first(filled: Context, monkeypatch:
     report = flows.costs_flow.fn(month="2026-02")
     ((key, markdown),) = said
     assert key == "costs"
-    assert markdown.startswith(f"**{usd(report.account.spending.usd).replace('*', '')} was spent on")
+    assert markdown.startswith(f"**{money(report.account.spending.usd).replace('*', '')} was spent on")
     lines = list(told("costs", report, filled.settings))
     assert lines[0] == report.sentences[0]
     assert lines[-2:] == [f"report: {report.path}", f"MLflow run: {report.run_id}"]

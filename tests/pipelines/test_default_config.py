@@ -9,8 +9,10 @@ import pytest
 from models import comparison, experiments
 from pipelines.settings import CONFIGS, parse
 from pipelines.stage_settings import MonitorSettings, StageSettings
+from pipelines.target_settings import TargetSettings
 
-UNSET = {"estimated_odds", "cost_cap_usd"}
+TARGETS = {"hit_rate", "p95_ms", "selection_accuracy", "saving", "error_rate", "uptime", "baseline"}
+UNSET = {"estimated_odds", "cost_cap_usd", *TARGETS}
 """Off by default: the file shows an example."""
 
 
@@ -28,6 +30,7 @@ def shown() -> dict:
         ("stages", StageSettings),
         ("stages.canary", experiments.Settings),
         ("monitor", MonitorSettings),
+        ("targets", TargetSettings),
     ],
 )
 def test_every_threshold_is_shown_as_it_is_by_default(shown, place, kind) -> None:
@@ -35,7 +38,7 @@ def test_every_threshold_is_shown_as_it_is_by_default(shown, place, kind) -> Non
     for name in place.split("."):
         section = section[name]
     assert [field.name for field in fields(kind) if field.name not in section] == []
-    parsed = parse({"stages": shown["stages"], "gate": shown["gate"], "monitor": shown["monitor"]})
+    parsed = parse({name: shown[name] for name in ("stages", "gate", "monitor", "targets")})
     for name in place.split("."):
         parsed = getattr(parsed, name)
     known, default = asdict(parsed), asdict(kind())

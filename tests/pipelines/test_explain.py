@@ -9,8 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from beastmode import Bundle, Candidate, Greedy, Objective, Router
+from beastmode.encoding import Encoder
 from beastmode.interactions import Interaction
+from beastmode.lexical import NAMES
 from beastmode.neighbours import Near
+from beastmode.scorers import Constant
 from beastmode.store import Store
 from features.outcomes import catalogue
 from features.prices import PriceBook
@@ -18,7 +22,7 @@ from features.table import Table
 from models import exporting, recipes
 from pipelines.__main__ import main
 from pipelines.columns import interactions_table
-from pipelines.explain import Resolved, resolve
+from pipelines.explain import Resolved, explain, resolve
 from pipelines.lake import Lake
 from pipelines.workspace import Workspace
 
@@ -76,6 +80,16 @@ def test_long_prompts_are_cut(tmp_path: Path) -> None:
     (found,) = resolve(lake, ["a"], None, lake.days("interactions"))
     assert found.text is not None
     assert len(found.text) == 203
+
+
+def test_a_router_that_holds_no_ids_says_so(tmp_path: Path) -> None:
+    bundle = Bundle(
+        name="b", candidates=(Candidate("a"),), encoder=Encoder(np.zeros(len(NAMES)), np.ones(len(NAMES))),
+        scorer=Constant(*np.ones((3, 1))), policy=Greedy(), objective=Objective(), created="2026", code_version="0",
+    )  # fmt: skip
+    lines = explain(Router(bundle), lake_of(tmp_path, [row("a", None, "hello")]), "hello", None).lines()
+    assert lines[-2:] == ["near in the log, as no tenant may read it:",
+                          "  none: the router holds no ids of requests near this one"]  # fmt: skip
 
 
 def test_the_command_reads_up_what_the_bundle_names(

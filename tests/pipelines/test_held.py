@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pipelines.held import kinds, probabilities
+from pipelines.seen import Seen
 from tests.models.logs import World, world
 
 N = 60
@@ -67,6 +68,17 @@ def test_kinds_are_tasks_before_tenants_before_lengths_and_what_is_chosen(drawn:
     tokens = np.where(np.arange(N) < 20, 50.0, 900.0)
     by_length = kinds(frame(drawn), replace(drawn.table, input_tokens=tokens), drawn.target)
     assert {"under 100 tokens", "500 to 2,000 tokens"} < set(by_length)
+
+
+def test_traffic_is_told_apart_as_held_out_requests_are(drawn: World) -> None:
+    tasks = [json.dumps({"task": "code" if i % 2 else "chat"}) for i in range(N)]
+    rows = frame(drawn, context=tasks, tenant=["a", "b"] * (N // 2)).assign(purpose="serve").reset_index()
+    seen = Seen(rows, drawn.table.take(np.arange(N) < 10))
+    kinds = ["task chat", "task code"] * 5
+    assert seen.segments() == dict(zip(drawn.table.request_ids[:10].tolist(), kinds, strict=True))
+    untagged = Seen(rows.assign(context=None), seen.table).segments()
+    assert set(untagged.values()) == {"tenant a", "tenant b"}
+    assert Seen(rows, None).segments() == {}
 
 
 def test_one_kind_is_no_kind(drawn: World) -> None:

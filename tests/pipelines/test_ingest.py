@@ -27,7 +27,7 @@ from features.costs import prices
 from features.worlds.replay import WorldSettings
 from features.worlds.synthetic import SyntheticSettings, synthetic
 from features.worlds.world import World
-from pipelines.ingest import IngestError, IngestSettings, LossReport, SourceSettings, ingest
+from pipelines.ingest import IngestError, IngestSettings, LossReport, SourceSettings, check, ingest
 from pipelines.lake import Lake, LakeBusyError
 from pipelines.storage import Storage
 from tests.pipelines.lakes import content, secretive, write
@@ -485,3 +485,42 @@ def test_the_key_of_the_hashes_is_checked_before_anything_is_read(tmp_path: Path
     with pytest.raises(IngestError, match="hash_key_env = 'NO_SUCH_KEY': no such variable"):
         run(tmp_path / "a.jsonl", tmp_path / "lake", store_prompts="hashed", hash_key_env="NO_SUCH_KEY")
     assert not (tmp_path / "lake").exists()
+
+
+def test_a_tracking_server_that_is_down_keeps_no_log_from_the_lake(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines import flows
+    from pipelines.context import Context
+    from pipelines.settings import Paths, Settings
+    from pipelines.tracking import TrackingError
+
+    path = write(world, tmp_path / "logs")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    sources = IngestSettings(sources=(SourceSettings(path=str(path)),))
+    paths = Paths(root=tmp_path / "workspace")
+    context = Context.open(Settings(paths=paths, ingest=sources))
+    monkeypatch.setattr(flows, "_open", lambda config, overrides: (context, AT))
+    monkeypatch.setattr(flows, "step", lambda name, call: call())
+    monkeypatch.setattr(flows, "create_markdown_artifact", lambda markdown, key: None)
+    with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9"):
+        flows.ingest_flow.fn()
+    assert len(context.lake.interactions()) == len(world.interactions)
+
+
+def test_a_log_whose_fields_were_renamed_ends_a_flow_as_failed(world: World, tmp_path: Path) -> None:
+    path = write(world, tmp_path / "logs")
+    known = IngestSettings()
+    check(run(path, tmp_path / "lake"), known)
+    renamed = (
+        path.read_text().replace('"startTime"', '"start_time"').replace('"request_id": "', '"request_id": "later-')
+    )
+    with path.open("a") as stream:
+        stream.write(renamed)
+    report = run(path, tmp_path / "lake")
+    assert (report.written, report.quarantined) == (0, report.read)
+    with pytest.raises(IngestError, match=r"new records were refused, .* startTime: every record needs its moment"):
+        check(report, known)
+    check(report, replace(known, most_refused=1.0))
+    check(run(path, tmp_path / "lake"), known)

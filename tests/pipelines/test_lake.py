@@ -19,7 +19,7 @@ from beastmode.interactions import Attempt, Interaction
 from features.prices import PriceBook
 from pipelines.columns import INTERACTIONS, interactions_table
 from pipelines.identities import Keys, Seen, hashed
-from pipelines.lake import Lake, LakeBusyError
+from pipelines.lake import Lake, LakeBusyError, LakeError
 
 NO_PRICES = PriceBook(listed=False)
 DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -56,6 +56,26 @@ def test_what_is_written_is_read_with_all_that_is_nested(tmp_path: Path) -> None
     assert (tmp_path / "interactions" / "date=2026-03-01").is_dir()
     assert lake.interactions(columns=["request_id"])["request_id"].tolist() == ["r1", "r2"]
     assert not len(lake.interactions(since=date(2026, 3, 2)))
+
+
+def test_a_file_that_a_disk_has_changed_is_named_and_never_read_as_other_numbers(tmp_path: Path) -> None:
+    lake, rows = Lake(tmp_path), [row(n, latency_ms=n / 7, input_tokens=n * n) for n in range(500)]
+    with lake.writing():
+        lake.append("interactions", DAY.date(), interactions_table(rows, NO_PRICES))
+    (file,) = tmp_path.rglob("*.parquet")
+    whole, expected = file.read_bytes(), lake.interactions()
+    refused = []
+    for place in range(10, len(whole) - 10, len(whole) // 60):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            assert lake.interactions().equals(expected), f"byte {place} of {len(whole)}"
+        except LakeError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert all(str(file) in said for said in refused)
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(LakeError, match=r"put back a copy.*ingest.reread=true"):
+        lake.interactions()
 
 
 def test_an_empty_lake_has_empty_tables(tmp_path: Path) -> None:

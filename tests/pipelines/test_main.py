@@ -25,6 +25,20 @@ def test_an_unknown_configuration_names_the_nearest(capsys: pytest.CaptureFixtur
     assert "did you mean 'small'" in capsys.readouterr().err
 
 
+def test_a_workspace_that_cannot_be_made_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    environment = dict(os.environ)
+    try:
+        assert main(["ingest", "--config", "small", "--set", f"paths.root={file}/workspace"]) == 2
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+    told = capsys.readouterr().err
+    assert f"error: paths.root = '{file}/workspace'" in told
+    assert "name a folder to write to" in told
+
+
 def test_an_unknown_flow_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["improv"])
@@ -89,7 +103,8 @@ def test_demo_goes_from_nothing_to_a_routed_request(tmp_path: Path) -> None:
     ("command", "message"),
     [
         ("rollback --config small", "there is no previous bundle to roll back to"),
-        ("rollback --of warmer --config small", "there is no previous warmer to roll back to"),
+        ("rollback --of warmer --config small", "warmers: there is no previous bundle to roll back to"),
+        ("rollback --of verifier --config small", "verifiers: there is no previous bundle to roll back to"),
         ("train-selector --config small", "holds no interaction"),
         ("ingest --config small", "litellm.jsonl"),
         ("promote --config small --run nowhere", "no run 'nowhere'"),
@@ -101,3 +116,5 @@ def test_what_the_user_can_mend_is_told_without_a_traceback(command: str, messag
     (told,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert message in told
     assert "Traceback" not in done.stderr
+    # Waiting mends neither a path nor an empty lake; only the tracking server is asked again.
+    assert ("Retry" in done.stderr) == command.startswith("promote")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.warmers.playing import Played
+from models.warmers.contest import Played
 from pipelines.plots import png
 from pipelines.plots_cache import eviction, warming
 

@@ -373,6 +373,7 @@ def test_what_cannot_be_used_is_said(provider, tmp_path, database, monkeypatch):
         return str(error.value)
 
     assert "not in the catalogue, which has right" in refused(scoring="judge", judge="nobody")
+    assert "judge is not set: name one of the catalogue, which has right" in refused(scoring="judge")
     assert "expected module:function" in refused(scoring="function")
     assert "check the name" in refused(scoring="function", function="json:nothing")
     path = configured(tmp_path, provider, ["right"])

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipelines.flows import FLOWS
-from pipelines.serve import _deployment
+from pipelines.serve import _deployment, names
 from pipelines.settings import Schedule, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +48,13 @@ def test_a_deployment_passes_parameters_that_its_flow_takes_and_runs_alone(flow)
 @pytest.mark.parametrize("rhythm", [{"cron": "0 4 * * 0"}, {"interval_seconds": 60.0}])
 @pytest.mark.parametrize("active", [True, False])
 def test_a_schedule_that_is_not_active_is_registered_and_not_started(rhythm, active):
-    made = _deployment(Schedule(flow="warm", active=active, **rhythm))
+    made = _deployment(Schedule(flow="warm", active=active, **rhythm), "warm default")
     (schedule,) = made.schedules
     assert schedule.active is active
     assert made.parameters == {"config": "default", "overrides": []}
+
+
+def test_two_schedules_of_a_flow_are_two_deployments_and_a_path_is_no_name():
+    given = [("improve", "mine"), ("improve", "mine"), ("ingest", "/etc/routers/mine.toml"), ("improve", "other")]
+    schedules = [Schedule(flow=flow, config=config, interval_seconds=60) for flow, config in given]
+    assert names(schedules) == ("improve mine", "improve mine 2", "ingest mine", "improve other")

@@ -1,3 +1,5 @@
+import asyncio
+import importlib
 import json
 import os
 import signal
@@ -5,12 +7,15 @@ import subprocess
 import sys
 import time
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from pipelines.serve import serve
 from pipelines.settings import SettingsError, parse
+from pipelines.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,3 +86,16 @@ def test_a_schedule_of_seconds_completes_a_run(tmp_path: Path) -> None:
     # Its server ends with it.
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(address, timeout=5)
+
+
+def test_the_lease_of_a_run_that_was_killed_outlives_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody gives its slot back, and the flow's next runs wait for it for ever."""
+    from prefect.settings import PREFECT_HOME, PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE, temporary_settings
+
+    place = Workspace.of(tmp_path).environment()[PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE.name]
+    storage = importlib.import_module(place).ConcurrencyLeaseStorage
+    with temporary_settings({PREFECT_HOME: tmp_path}):
+        lease = asyncio.run(storage().create_lease([uuid4()], timedelta(seconds=-1)))
+        assert asyncio.run(storage().read_expired_lease_ids()) == [lease.id]

@@ -72,6 +72,7 @@ def test_the_runs_page_is_the_front_page_where_nothing_was_tracked(tmp_path: Pat
 def test_the_runs_page_opens_on_a_view_with_the_verdicts(context: Context) -> None:
     server = mlflow_server(context.workspace)
     name = context.settings.tracking.experiment
+    context.tracker.ready()
     with running(context.workspace, server):
         page = runs_page(server.address, name)
         assert page.endswith("/runs?workflowType=machine_learning&viewStateShareKey=verdicts")

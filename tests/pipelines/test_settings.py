@@ -79,6 +79,13 @@ def test_a_missing_configuration_names_the_nearest() -> None:
         locate("demmo")
 
 
+def test_a_configuration_that_is_not_there_yet_is_told_how_to_begin() -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"cp {CONFIGS / 'default.toml'} {CONFIGS / 'shop.toml'}")):
+        locate("shop")
+    with pytest.raises(SettingsError, match=r"a path that ends in \.toml"):
+        locate("configs/shop")
+
+
 def test_bad_toml_names_the_file(tmp_path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text("seed = = 1\n")

@@ -81,4 +81,4 @@ def test_a_tracking_server_that_is_not_there_is_named(settings, monkeypatch: pyt
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match="unset MLFLOW_TRACKING_URI"):
-        Tracker.open(settings, Workspace.of(settings.paths.root))
+        Tracker.open(settings, Workspace.of(settings.paths.root)).ready()

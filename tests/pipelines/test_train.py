@@ -74,6 +74,16 @@ def test_the_first_bundle_sends_everything_to_the_best_single(context: Context, 
     assert (drawn[:, column] == 1).all()
 
 
+def test_a_candidate_that_came_after_the_cut_is_asked_last(context: Context, table, candidates) -> None:
+    late = np.where(np.arange(len(table))[:, None] < 500, np.nan, 1.0)
+    newest = table.candidates.index("large") if "large" in table.candidates else 0
+    quality = table.quality.copy()
+    quality[:, newest] *= late[:, 0]
+    training = train_selector(context, replace(table, quality=quality), candidates, AT)
+    assert training.first.expect(["any"]).quality[0, newest] == 0
+    assert training.best_single != table.candidates[newest]
+
+
 def test_the_same_table_and_seed_give_the_same_router(context: Context, table, candidates) -> None:
     one, two = (train_selector(context, table, candidates, AT) for _ in range(2))
     drawn = [t.bundle.expect(t.test.texts, t.test.input_tokens).quality for t in (one, two)]

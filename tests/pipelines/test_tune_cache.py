@@ -162,7 +162,7 @@ def test_what_was_tuned_is_what_an_application_opens(provider, tmp_path, databas
         first = cache.fetch("2+2?", ask, model="m")
         assert not first.hit
         assert cache.fetch("2+2?", ask, model="m").tier == "memory"
-        assert [health.name for health in cache.health()] == ["memory", "sqlite"]
+        assert [health.name for health in cache.health()] == ["memory", "sqlite", "semantic"]
     with Cache.from_bundle(context.store.path, where) as cache:
         assert cache.get("2+2?", model="m").tier == "sqlite"
     assert calls == ["2+2?"]
