@@ -1,10 +1,10 @@
 """What warming a response cache wins: `python -m benchmarks warmer --trace T --ttl 6h --budget .1 .2 .4 --json OUT`.
 
 A cache without bound, whose answers live for a time, is replayed over the second half of the trace in time; prefills
-are planned at the beginning of each window under a budget of prefills a request. Before each of a few equal parts of
-that half, warmers are trained and the tournament is held on everything before it. Warmers that know when each key
-returns (oracle) or how often (rates), no warming, and the ceiling (an infinite cache whose answers never die) stand
-beside.
+are planned at the beginning of each window, and fetched as requests come where the learned warmer follows up, under a
+budget of prefills a request. Before each of a few equal parts of that half, warmers are trained and the tournament is
+held on everything before it. Warmers that know when each key returns (oracle) or how often (rates), both by plans
+alone, no warming, and the ceiling (an infinite cache whose answers never die) stand beside.
 """
 
 import argparse

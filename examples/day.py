@@ -158,7 +158,10 @@ def day(context: Context, say: Callable[[str], None] = lambda line: None) -> tup
             lived.improve()
             lived.trial()
 
-            candidates = [one.candidate for one in app.served[-BATCH:] if one.arm == "champion"]
+            # One that the router before does without: else there is nothing good to go back to.
+            best_single = first.training.best_single
+            ours = [one.candidate for one in app.served if one.arm == "champion"][-BATCH:]
+            candidates = [name for name in ours if name != best_single]
             app.down = {max(set(candidates), key=candidates.count)}
             lived.note("an outage", f"{', '.join(app.down)} stops answering")
             for _ in range(MOST):

@@ -34,14 +34,21 @@ def fit(demand: Demand, warmer: Warmer, settings: WarmerSettings, seed: int) -> 
     tally, held, coming = Tally(demand.tenant, settings.window_seconds), Held(demand, settings), Coming(demand)
     every = list(windows(demand, settings.window_seconds))
     known = demand.at[-1] - settings.ttl_seconds if len(demand) else 0.0
-    scores, lefts, found, own, requests = [], [], [], [], []
+    rng = np.random.default_rng(seed)
+    scores, lefts, weights, found, own, requests = [], [], [], [], [], []
     for number, window in enumerate(every):
         held.begin(window)
         if number >= len(every) // 8 and window.start <= known:
             due = held.due(tally, window)
             score = warmer.score(tally, due)
-            scores.append(score)
-            lefts.append(coming.left(due, np.full(len(due), window.start), settings))
+            # Plans end among the best; of the many others a part stands for all.
+            order = np.argsort(-score, kind="stable")
+            best, others = order[: settings.candidates], order[settings.candidates :]
+            some = rng.permutation(others)[: settings.candidates]
+            told = np.concatenate([best, some])
+            scores.append(score[told])
+            lefts.append(coming.left(due[told], np.full(len(told), window.start), settings))
+            weights.append(np.repeat([1.0, len(others) / max(len(some), 1)], [len(best), len(some)]))
             these = triggers(table, held, tally.total > 0, demand, window)
             of_key = np.full(demand.keys, -np.inf)
             of_key[due] = score
@@ -54,13 +61,13 @@ def fit(demand: Demand, warmer: Warmer, settings: WarmerSettings, seed: int) -> 
     if not sum(len(one) for one in scores) or not sum(len(one.key) for one in found):
         return None
     line = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
-        np.concatenate(scores), np.concatenate(lefts)
+        np.concatenate(scores), np.concatenate(lefts), np.concatenate(weights)
     )  # fmt: skip
     levels, worths = line.X_thresholds_, line.y_thresholds_
     pooled = Triggers(*(np.concatenate([getattr(one, name) for one in found]) for name in Triggers.__slots__))
     left = coming.left(pooled.key, pooled.at, settings)
     seen = columns(pooled.share, pooled.support, np.interp(np.concatenate(own), levels, worths))
-    drawn = np.random.default_rng(seed).permutation(len(left))[:ROWS]
+    drawn = rng.permutation(len(left))[:ROWS]
     if left[drawn].sum() < FEWEST or (1 - left[drawn]).sum() < FEWEST:
         return None
     # A share of a life is as much of a success: each row is both, weighted.
