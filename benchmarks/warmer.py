@@ -44,6 +44,11 @@ class Walked:
         """Return the word of the one in service."""
         return self._serving(tally).score(tally, keys)
 
+    @property
+    def follows(self) -> bool:
+        """Whether any of them follows up."""
+        return any(warmer.follows for warmer in self.warmers)
+
     def following(self, tally: Tally) -> Follower | None:
         """Return who follows up for the one in service."""
         return self._serving(tally).following(tally)

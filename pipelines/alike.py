@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beastmode.cache import Question
+from beastmode.cache.semantic import CANDIDATES, FLOOR
 from beastmode.cache.tuned import VERIFIERS, verifier
 from beastmode.cache.verifiers import Verifier, scores
 from beastmode.store import Store
 from models.cache_tuning import Alike
 from models.verifiers import embedding
-from models.warmers.clusters import CANDIDATES, FLOOR
 from pipelines.context import Context
 from pipelines.warm_demand import Logged, question_of
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from beastmode.cache import Question, Semantic
 from beastmode.cache.entry import Entry
+from beastmode.cache.semantic import FLOOR
 from beastmode.cache.verifiers import Verifier, scores
 from beastmode.encoding import Encoder
 from features.demand import Demand
@@ -17,8 +18,6 @@ from models.verifiers import embedding
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-CANDIDATES, FLOOR = 4, 0.5
-"""As the tier has them: so many nearest questions are shown to the verifier, from this cosine on."""
 MOST_ASKED = 4
 """Wordings of a cluster of which one is asked ahead: the one whose answer serves most of its requests."""
 CHUNK = 4096
@@ -58,7 +57,7 @@ def clusters(questions: Sequence[Question | None], demand: Demand, encoder: Enco
     is served decides, nothing crosses a partition, and what comes later changes no cluster. A question of which
     nothing is known, None, is a cluster of its own.
     """
-    tier = Semantic(encoder, verifier, candidates=CANDIDATES, floor=FLOOR, most=len(questions) + 1, confirmations=0)
+    tier = Semantic(encoder, verifier, most=len(questions) + 1, confirmations=0)
     vectors = _embedded(questions, encoder)
     of = np.empty(len(questions), dtype=np.int64)
     leads: dict[bytes, int] = {}

@@ -24,6 +24,11 @@ class Scoring(Protocol):
     def score(self, tally: Tally, keys: Ints) -> Floats:
         """Return a score of each key, the highest first, -inf for what is not worth a prefill."""
 
+    @property
+    def follows(self) -> bool:
+        """Whether anybody ever fetches between plans: nothing is counted for it where nobody does."""
+        return False
+
     def following(self, tally: Tally) -> Follower | None:
         """Return who fetches between plans in the window to come; None where nobody does."""
         return None

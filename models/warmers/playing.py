@@ -35,6 +35,7 @@ def play(
     """
     table = FollowUps(settings.follow_after, settings.follow_within)
     caches = {name: Replay(demand, settings, one, share) for name, one in contestants.items()}
+    follows = any(one.warmer is not None and one.warmer.follows for one in contestants.values())
     tally = Tally(demand.tenant, settings.window_seconds)
     expected = 0
     begin, end = judged(demand, start, settings.window_seconds)
@@ -48,7 +49,8 @@ def play(
             cache.serve(window, counted=counted)
         expected = window.end - window.begin
         tally.add(demand, window)
-        table.add(demand.key[window.begin : window.end], demand.at[window.begin : window.end])
+        if follows:
+            table.add(demand.key[window.begin : window.end], demand.at[window.begin : window.end])
     return {name: cache.told() for name, cache in caches.items()}
 
 

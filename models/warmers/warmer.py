@@ -84,6 +84,11 @@ class Warmer:
         """Return P(asked for within the time to live), (keys,), of keys whose answers are due: see `Held.due`."""
         return np.interp(self.score(tally, keys), self.levels, self.chances)
 
+    @property
+    def follows(self) -> bool:
+        """Whether it fetches between plans."""
+        return self.follower is not None
+
     def following(self, tally: Tally) -> Follower | None:
         """Return who fetches between plans."""
         return self.follower

@@ -101,6 +101,8 @@ def test_a_key_counts_once_in_a_window_and_not_at_prices_that_plan_it():
 class Eager(Scoring):
     """Plans nothing, and follows whatever follows."""
 
+    follows = True
+
     def score(self, tally, keys):
         return np.full(len(keys), -np.inf)
 
