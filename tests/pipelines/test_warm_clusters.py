@@ -74,15 +74,17 @@ def serve_a_verifier(context: Context, threshold: float | None = None) -> None:
     store.promote(name, at=datetime.now(UTC).isoformat(), reason="test")
 
 
-def test_a_wording_is_asked_ahead_for_its_cluster_and_the_semantic_tier_serves_the_others(
-    provider,
-    tmp_path,
-    database,
-    monkeypatch,
-):
+@pytest.fixture
+def clustered(provider, tmp_path, database, monkeypatch) -> tuple[Context, datetime]:
+    """A workspace in which a verifier serves, and the moment it was made at."""
     now = datetime.now(UTC)
     context = prepared(tmp_path, provider, database, monkeypatch, now)
     serve_a_verifier(context)
+    return context, now
+
+
+def test_a_wording_is_asked_ahead_for_its_cluster_and_the_semantic_tier_serves_the_others(clustered, provider):
+    context, now = clustered
     asked_of = logged(context, now)
     found = keyed(context, asked_of, None)
     assert isinstance(found, Keyed)
@@ -137,10 +139,8 @@ def test_a_wording_is_asked_ahead_for_its_cluster_and_the_semantic_tier_serves_t
     assert again.plan.held >= len(prefills)
 
 
-def test_a_cluster_is_not_asked_ahead_while_another_wording_is_held(provider, tmp_path, database, monkeypatch):
-    now = datetime.now(UTC)
-    context = prepared(tmp_path, provider, database, monkeypatch, now)
-    serve_a_verifier(context)
+def test_a_cluster_is_not_asked_ahead_while_another_wording_is_held(clustered):
+    context, now = clustered
     trained(context, now)
     planned = warm(context, now, dry_run=True).plan
     asked_of = logged(context, now)
@@ -161,10 +161,8 @@ def test_a_cluster_is_not_asked_ahead_while_another_wording_is_held(provider, tm
     assert cell.key not in {one.key for one in again.cells}
 
 
-def test_a_killed_plan_of_clusters_goes_on_with_the_wordings_that_it_named(provider, tmp_path, database, monkeypatch):
-    now = datetime.now(UTC)
-    context = prepared(tmp_path, provider, database, monkeypatch, now)
-    serve_a_verifier(context)
+def test_a_killed_plan_of_clusters_goes_on_with_the_wordings_that_it_named(clustered, provider):
+    context, now = clustered
     trained(context, now)
     plan = warm(context, now, dry_run=True).plan
     asked_of = logged(context, now)
@@ -203,15 +201,8 @@ def test_without_a_verifier_that_serves_exact_keys_are_warmed_and_the_remedy_is_
     assert warm(context, now, dry_run=True).plan.keys == len(logged(context, now).keys)
 
 
-def test_a_warmer_of_clusters_whose_verifier_is_gone_warms_exact_keys_and_says_so(
-    provider,
-    tmp_path,
-    database,
-    monkeypatch,
-):
-    now = datetime.now(UTC)
-    context = prepared(tmp_path, provider, database, monkeypatch, now)
-    serve_a_verifier(context)
+def test_a_warmer_of_clusters_whose_verifier_is_gone_warms_exact_keys_and_says_so(clustered):
+    context, now = clustered
     assert trained(context, now).bundle.training["keys"] == "clusters"
     serve_a_verifier(context, np.inf)
     warmed = warm(context, now, dry_run=True)
@@ -219,19 +210,15 @@ def test_a_warmer_of_clusters_whose_verifier_is_gone_warms_exact_keys_and_says_s
     assert any("the warmer foresees clusters" in line for line in warmed.lines())
 
 
-def test_a_log_of_hashes_has_no_clusters(provider, tmp_path, database, monkeypatch):
-    now = datetime.now(UTC)
-    context = prepared(tmp_path, provider, database, monkeypatch, now)
-    serve_a_verifier(context)
+def test_a_log_of_hashes_has_no_clusters(clustered):
+    context, _ = clustered
     rows = context.lake.interactions()
     hashed = demand(rows.assign(messages=None, prompt_sha256="f" * 64), context.settings.warming)
     assert "log the messages" in keyed(context, hashed, None)
 
 
-def test_the_best_keys_are_clusters_only_where_they_are_proven_better(provider, tmp_path, database, monkeypatch):
-    now = datetime.now(UTC)
-    context = prepared(tmp_path, provider, database, monkeypatch, now)
-    serve_a_verifier(context)
+def test_the_best_keys_are_clusters_only_where_they_are_proven_better(clustered, provider, tmp_path):
+    context, now = clustered
     best = Context.open(load(configured(tmp_path, provider, **{**CLUSTERED, "keys": "best"})))
     assert trained(best, now).bundle.training["keys"] == "clusters"
     # A threshold over all scores makes every question a cluster of its own: a tie, and exact keys stay.
